@@ -1,0 +1,65 @@
+"""What is asked of an action: its declaration, and one scheduled use of it."""
+
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Any
+
+from msgspec import Struct
+
+from perdure.model.failure import Failure
+from perdure.model.ids import CallKey, CallName, RunId
+from perdure.model.payload import Content
+from perdure.model.retry import NO_RETRY, Retry
+
+
+class OnLost(StrEnum):
+    """What follows when the node that ran an attempt died without a word."""
+
+    RETRY = "retry"
+    FAIL = "fail"
+
+
+class ActionSpec(Struct, frozen=True):
+    """An action as its author declared it, with the options of one call applied.
+
+    ``timeout_us``: how long one attempt may take, ``None`` for no limit. ``function``: ``None`` when it is not known in this process.
+    """
+
+    name: str
+    function: Callable[..., Any] | None = None
+    is_async: bool = True
+    parameters: tuple[Any, ...] = ()
+    keywords: dict[str, Any] = {}
+    rest: Any = Any
+    returns: Any = Any
+    retry: Retry = NO_RETRY
+    timeout_us: int | None = None
+    on_lost: OnLost = OnLost.RETRY
+
+
+class Attempt(Struct, frozen=True):
+    """One try of a call, as it is handed to whoever performs it. ``details``: the last heartbeat of the attempt before."""
+
+    key: CallKey
+    run: RunId
+    base: int
+    call: CallName
+    number: int
+    spec: ActionSpec
+    args: tuple[Content, ...]
+    kwargs: dict[str, Content]
+    end_us: int | None = None
+    details: Content | None = None
+
+
+class Outcome(Struct, frozen=True, gc=False):
+    """How an attempt ended: with ``content``, with ``failure``, or (neither) left open for an outside outcome.
+
+    ``retry_after_us``: the action's own wish for the next delay.
+    """
+
+    content: Content | None = None
+    failure: Failure | None = None
+    took_us: int = 0
+    retry_after_us: int | None = None
+    error_types: tuple[str, ...] = ()

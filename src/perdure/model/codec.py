@@ -1,0 +1,107 @@
+"""Values to bytes and back: JSON by default, ``bytes`` as they are, then any further codecs."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from perdure.model.errors import InvalidValue, PayloadTooLarge
+from perdure.model.payload import Content
+
+
+class Codec(Protocol):
+    """Changes bytes on their way to the store, such as compression or encryption."""
+
+    @property
+    def name(self) -> str:
+        """Names the codec in every payload it made; letters, digits and ``-``; never changes its meaning."""
+        ...
+
+    def encode(self, data: bytes) -> bytes | None:
+        """Give the bytes to store, or ``None`` to leave this payload as it is."""
+        ...
+
+    def decode(self, data: bytes) -> bytes:
+        """Give back exactly what `encode` was given, for any bytes it ever made. Raises `InvalidValue`."""
+        ...
+
+
+class Serializer:
+    """Encodes and decodes values with a chain of codecs. Payloads of codecs no longer in ``codecs`` for writing go to ``known``."""
+
+    def __init__(self, codecs: Sequence[Codec] = (), known: Sequence[Codec] = (), bytes_max: int = 64 * 1024 * 1024) -> None:
+        self._codecs = tuple(codecs)
+        self._known = {codec.name: codec for codec in (*known, *codecs)}
+        self._encode = msgspec.json.Encoder(enc_hook=_refuse).encode
+        self._decoders: dict[Any, Any] = {}
+        self._bytes_max = bytes_max
+
+    def encode(self, value: Any, what: str = "a value") -> Content:
+        """Give the content of a value. Raises `InvalidValue` for one that JSON cannot hold, `PayloadTooLarge`."""
+        if type(value) is bytes:
+            content = Content("bytes", value)
+        else:
+            content = Content("json", self._json(value, what))
+        if len(content.data) > self._bytes_max:
+            raise PayloadTooLarge(what=what, size=len(content.data), limit=self._bytes_max)
+        return self._through_codecs(content) if self._codecs else content
+
+    def _json(self, value: Any, what: str) -> bytes:
+        try:
+            return self._encode(value)
+        except (TypeError, ValueError, RecursionError, msgspec.MsgspecError) as error:
+            raise InvalidValue(what=what, problem=str(error)) from error
+
+    def _through_codecs(self, content: Content) -> Content:
+        name, data = content.codec, content.data
+        for codec in self._codecs:
+            changed = codec.encode(data)
+            if changed is not None:
+                name, data = f"{name}+{codec.name}", changed
+        return Content(name, data)
+
+    def decode(self, content: Content, wanted: Any = Any, what: str = "a value") -> Any:
+        """Give the value as the type ``wanted``. Raises `InvalidValue` if the content is not of that type or cannot be read."""
+        if content.codec == "json":
+            return self._decode_json(content.data, wanted, what)
+        first, *applied = content.codec.split("+")
+        data = content.data
+        for name in reversed(applied):
+            if name not in self._known:
+                raise InvalidValue(what=what, problem=f"it was written with the codec {name!r}, which this engine was not given")
+            data = self._known[name].decode(data)
+        if first == "bytes":
+            return self._convert(data, wanted, what)
+        return self._decode_json(data, wanted, what)
+
+    def _convert(self, data: bytes, wanted: Any, what: str) -> Any:
+        if wanted is Any or wanted is bytes:
+            return data
+        try:
+            return msgspec.convert(data, wanted)
+        except msgspec.ValidationError as error:
+            raise InvalidValue(what=what, problem=str(error)) from error
+
+    def _decode_json(self, data: bytes, wanted: Any, what: str) -> Any:
+        decoder = self._decoders.get(wanted)
+        if decoder is None:
+            decoder = self._decoders[wanted] = _decoder(wanted)
+        try:
+            return decoder.decode(data)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, NotImplementedError) as error:
+            raise InvalidValue(what=what, problem=str(error)) from error
+
+
+def _decoder(wanted: Any) -> Any:
+    try:
+        return msgspec.json.Decoder(wanted)
+    except TypeError as error:
+        raise InvalidValue(what=f"the declared type {wanted!r}", problem=str(error)) from error
+
+
+def _refuse(value: Any) -> Any:
+    found = type(value)
+    raise NotImplementedError(
+        f"{found.__module__}.{found.__qualname__} is no plain value; use dataclasses, msgspec.Struct, TypedDict, lists, dicts, str, numbers, "
+        "bytes, datetime, Enum, UUID or Decimal, or give the engine a codec"
+    )

@@ -1,0 +1,264 @@
+"""Facts: what a journal says, past tense. A journal row is a JSON list of them, so any JSON tool can read it."""
+
+from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct
+
+from perdure.model.errors import CorruptJournal
+from perdure.model.failure import Failure
+from perdure.model.ids import CallName, RunId
+from perdure.model.payload import Payload
+
+
+class Fact(Struct, frozen=True, omit_defaults=True, tag_field="fact", tag=True):
+    """A fact of one run. ``line`` fields name the user's source line as ``file:line``."""
+
+
+class RunStarted(Fact, frozen=True):
+    """The run (or its next incarnation) began. ``carried``: signals not yet read by the incarnation before."""
+
+    definition: str
+    args: tuple[Payload, ...] = ()
+    kwargs: dict[str, Payload] = {}
+    version: int = 1
+    seed: int = 0
+    carried: tuple["SignalReceived", ...] = ()
+
+
+class ActionScheduled(Fact, frozen=True):
+    call: CallName
+    action: str
+    args: tuple[Payload, ...] = ()
+    kwargs: dict[str, Payload] = {}
+    line: str = ""
+
+
+class ActionCompleted(Fact, frozen=True):
+    call: CallName
+    value: Payload
+    attempt: int = 1
+    took_us: int = 0
+
+
+class ActionFailed(Fact, frozen=True):
+    call: CallName
+    error: Failure
+    attempt: int = 1
+    took_us: int = 0
+
+
+class AttemptFailed(Fact, frozen=True):
+    """An attempt failed and another follows at ``retry_us``. ``details``: the last heartbeat."""
+
+    call: CallName
+    attempt: int
+    error: Failure
+    retry_us: int
+    details: Payload | None = None
+    took_us: int = 0
+
+
+class AttemptLost(Fact, frozen=True):
+    """The node that ran this attempt ended without a word; the next attempt follows at once."""
+
+    call: CallName
+    attempt: int
+
+
+class ActionPending(Fact, frozen=True):
+    """The action returned without an outcome; ``Engine.complete`` or ``Engine.fail`` will give it."""
+
+    call: CallName
+    attempt: int = 1
+
+
+class CallCancelled(Fact, frozen=True):
+    """The code stopped waiting for this call: an action, a child, a signal."""
+
+    call: CallName
+
+
+class TimerStarted(Fact, frozen=True):
+    call: CallName
+    due_us: int
+    line: str = ""
+
+
+class TimerFired(Fact, frozen=True):
+    call: CallName
+
+
+class TimerCancelled(Fact, frozen=True):
+    call: CallName
+
+
+class SignalReceived(Fact, frozen=True):
+    """A signal arrived. ``id`` is the sender's; ``is_named`` tells that the sender chose it, so that a resend must be recognised."""
+
+    id: str
+    channel: str
+    value: Payload
+    is_named: bool = False
+
+
+class SignalAwaited(Fact, frozen=True):
+    call: CallName
+    channel: str
+    line: str = ""
+    discards_early: bool = False
+
+
+class SignalTaken(Fact, frozen=True):
+    """A waiting call was given the signal ``id``."""
+
+    call: CallName
+    id: str
+    channel: str = ""
+
+
+class SignalDiscarded(Fact, frozen=True):
+    """Nobody waited and the channel discards early signals."""
+
+    id: str
+    channel: str
+
+
+class ChildStarted(Fact, frozen=True):
+    call: CallName
+    run: RunId
+    definition: str
+    is_detached: bool = False
+    line: str = ""
+
+
+class ChildCompleted(Fact, frozen=True):
+    call: CallName
+    value: Payload
+
+
+class ChildFailed(Fact, frozen=True):
+    call: CallName
+    error: Failure
+
+
+class Recorded(Fact, frozen=True):
+    """An inline side effect of ``perdure.record`` gave this value."""
+
+    call: CallName
+    value: Payload
+    line: str = ""
+
+
+class Patched(Fact, frozen=True):
+    """The code asked ``perdure.patched(id)`` for the first time, and this run takes the new path."""
+
+    id: str
+
+
+class StatePublished(Fact, frozen=True):
+    """The code published state; ``state`` is the whole JSON object after it."""
+
+    state: Raw
+
+
+class UpdateAccepted(Fact, frozen=True):
+    id: str
+    method: str
+    args: tuple[Payload, ...] = ()
+    kwargs: dict[str, Payload] = {}
+
+
+class UpdateCompleted(Fact, frozen=True):
+    id: str
+    value: Payload
+
+
+class UpdateFailed(Fact, frozen=True):
+    id: str
+    error: Failure
+
+
+class CancelRequested(Fact, frozen=True):
+    reason: str = ""
+
+
+class RunCompleted(Fact, frozen=True):
+    value: Payload
+
+
+class RunFailed(Fact, frozen=True):
+    error: Failure
+
+
+class RunCancelled(Fact, frozen=True):
+    reason: str = ""
+
+
+class RunContinued(Fact, frozen=True):
+    """The run ended this incarnation and goes on as a new one, with an empty journal."""
+
+    line: str = ""
+
+
+class RunStalled(Fact, frozen=True):
+    """The run was stopped by an error that can be repaired; its open stimuli were kept."""
+
+    reason: str
+
+
+class RunResumed(Fact, frozen=True):
+    """Someone asked a stalled run to go on."""
+
+
+AnyFact = (
+    RunStarted
+    | ActionScheduled
+    | ActionCompleted
+    | ActionFailed
+    | AttemptFailed
+    | AttemptLost
+    | ActionPending
+    | CallCancelled
+    | TimerStarted
+    | TimerFired
+    | TimerCancelled
+    | SignalReceived
+    | SignalAwaited
+    | SignalTaken
+    | SignalDiscarded
+    | ChildStarted
+    | ChildCompleted
+    | ChildFailed
+    | Recorded
+    | Patched
+    | StatePublished
+    | UpdateAccepted
+    | UpdateCompleted
+    | UpdateFailed
+    | CancelRequested
+    | RunCompleted
+    | RunFailed
+    | RunCancelled
+    | RunContinued
+    | RunStalled
+    | RunResumed
+)
+
+_decoder = msgspec.json.Decoder(list[AnyFact])
+encode_facts = msgspec.json.Encoder().encode
+"""Write a list of facts as JSON bytes."""
+
+
+def decode_facts(row: bytes) -> list[AnyFact]:
+    """Read the facts of one journal row; raises `CorruptJournal` if it is not a list of known facts."""
+    try:
+        return _decoder.decode(row)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise CorruptJournal(what=f"{error} in {row[:80]!r}") from error
+
+
+def as_json(fact: Any) -> dict[str, Any]:
+    """Give a fact as plain JSON values, for people and tools."""
+    result: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(fact))
+    return result

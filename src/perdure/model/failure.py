@@ -1,0 +1,116 @@
+"""An error as a value: how user code failed, in a form that can be written down and raised again elsewhere."""
+
+import sys
+import traceback
+from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct
+
+from perdure.model import errors
+
+
+class Failure(Struct, frozen=True, omit_defaults=True):
+    """An exception at rest.
+
+    ``type`` is ``module:QualName``; ``args`` are the exception's arguments as a JSON list, empty where they are not plain values;
+    ``traceback`` is the remote text; ``cause`` the chained failure. ``is_final`` tells that no retry policy applies.
+    """
+
+    type: str
+    message: str = ""
+    args: Raw = Raw()
+    traceback: str = ""
+    cause: "Failure | None" = None
+    is_final: bool = False
+
+
+_TRACEBACK_FRAMES_MAX = 20
+_CAUSES_MAX = 5
+
+
+def failure_of(error: BaseException, *, is_final: bool = False, depth: int = 0) -> Failure:
+    """Write an exception down, with its causes. Never raises: what cannot be written is left out."""
+    chained = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    cause = None if chained is None or depth >= _CAUSES_MAX else failure_of(chained, depth=depth + 1)
+    if isinstance(error, errors.ActionFailed) and type(error) is errors.ActionFailed:
+        return _remote_failure(error, cause, is_final)
+    return Failure(
+        type=f"{type(error).__module__}:{type(error).__qualname__}",
+        message=_text(error),
+        args=_plain_args(error),
+        traceback="".join(traceback.format_tb(error.__traceback__, _TRACEBACK_FRAMES_MAX)),
+        cause=cause,
+        is_final=is_final,
+    )
+
+
+def _remote_failure(error: errors.ActionFailed, cause: Failure | None, is_final: bool) -> Failure:
+    fields = error.fields
+    return Failure(
+        type=str(fields.get("type", "")),
+        message=str(fields.get("message", "")),
+        traceback=str(fields.get("traceback", "")),
+        cause=cause,
+        is_final=is_final,
+    )
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as second:
+        return f"<the exception's own __str__ failed: {type(second).__name__}>"
+
+
+def _plain_args(error: BaseException) -> Raw:
+    args = (None, error.fields) if isinstance(error, errors.PerdureError) else error.args
+    try:
+        encoded = msgspec.json.encode(args)
+        return Raw(encoded) if msgspec.json.decode(encoded) == _listed(args) else Raw()
+    except Exception:
+        # Arguments that do not survive the way through JSON are left out: the exception then comes back as ActionFailed.
+        return Raw()
+
+
+def _listed(args: Any) -> Any:
+    return [_listed(entry) if isinstance(entry, tuple) else entry for entry in args] if isinstance(args, tuple) else args
+
+
+def exception_of(failure: Failure, fallback: type[errors.PerdureError] = errors.ActionFailed) -> BaseException:
+    """Give the exception: its own class where that is loaded and rebuilds from its arguments to the same message, else ``fallback``."""
+    error = _rebuilt(failure)
+    if error is None:
+        error = fallback(type=failure.type, message=failure.message, traceback=failure.traceback)
+    if failure.traceback:
+        error.add_note(f"Remote traceback (most recent call last):\n{failure.traceback.rstrip()}")
+    if failure.cause is not None:
+        error.__cause__ = exception_of(failure.cause)
+    return error
+
+
+def _rebuilt(failure: Failure) -> BaseException | None:
+    found = _class_of(failure.type)
+    if found is None or not bytes(failure.args):
+        return None
+    try:
+        args = msgspec.json.decode(failure.args)
+        error: BaseException = found(**args[1]) if issubclass(found, errors.PerdureError) else found(*args)
+        return error if _text(error) == failure.message else None
+    except Exception:
+        # A class that refuses its own arguments cannot be rebuilt; the caller falls back.
+        return None
+
+
+def _class_of(type_name: str) -> type[BaseException] | None:
+    """Only classes of modules that are loaded already are taken: a journal must not be able to import code."""
+    module_name, _, qualname = type_name.partition(":")
+    found: Any = sys.modules.get(module_name)
+    for part in qualname.split("."):
+        found = getattr(found, part, None)
+    return found if isinstance(found, type) and issubclass(found, Exception) else None
+
+
+def error_types(error: BaseException) -> tuple[str, ...]:
+    """Name the error's class and its bases, most specific first, as retry policies do."""
+    return tuple(f"{entry.__module__}:{entry.__qualname__}" for entry in type(error).__mro__ if issubclass(entry, BaseException))

@@ -1,0 +1,26 @@
+"""Identifiers. Each is a string of its own type, so that one cannot be passed for another."""
+
+from typing import NewType
+
+RunId = NewType("RunId", str)
+"""Names a run. Chosen by the caller, or a time-ordered token made by the engine."""
+
+CallName = NewType("CallName", str)
+"""Names a durable operation inside one incarnation of a run: branch path and ordinal, such as ``"3"`` or ``"2.1/4"``."""
+
+CallKey = NewType("CallKey", str)
+"""Names a call over all runs, the same for every attempt and replay: the idempotency key given to actions."""
+
+
+def call_key(run: RunId, base: int, call: CallName) -> CallKey:
+    """Join run, incarnation and call into the key that stays the same over attempts, replays and restarts."""
+    return CallKey(f"{run}#{base}#{call}")
+
+
+def split_call_key(key: str) -> tuple[RunId, int, CallName] | None:
+    """Take a call key apart; ``None`` if it is not one."""
+    run, first, rest = key.partition("#")
+    base, second, call = rest.partition("#")
+    if not (first and second and run and call and base.isdigit()):
+        return None
+    return RunId(run), int(base), CallName(call)

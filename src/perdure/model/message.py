@@ -1,0 +1,95 @@
+"""Messages: what other runs, clients and other processes leave in a run's inbox, as JSON. A node turns each into a stimulus."""
+
+import msgspec
+from msgspec import Struct
+
+from perdure.model.errors import CorruptJournal
+from perdure.model.fact import AnyFact
+from perdure.model.failure import Failure
+from perdure.model.ids import CallName
+from perdure.model.payload import Payload
+
+
+class Message(Struct, frozen=True, omit_defaults=True, tag_field="message", tag=True):
+    """A request to one run."""
+
+
+class RecordFact(Message, frozen=True):
+    """Take this fact in as if it had just happened: a start, or a stimulus that a stalled run could not take."""
+
+    fact: AnyFact
+
+
+class SendSignal(Message, frozen=True):
+    channel: str
+    value: Payload
+    is_named: bool = False
+
+
+class RequestUpdate(Message, frozen=True):
+    method: str
+    args: tuple[Payload, ...] = ()
+    kwargs: dict[str, Payload] = {}
+
+
+class AskQuery(Message, frozen=True):
+    method: str
+    args: tuple[Payload, ...] = ()
+    kwargs: dict[str, Payload] = {}
+
+
+class RequestCancel(Message, frozen=True):
+    reason: str = ""
+
+
+class RequestResume(Message, frozen=True):
+    pass
+
+
+class GiveOutcome(Message, frozen=True):
+    """Ends an open call from outside: with a value, or with an error."""
+
+    base: int
+    call: CallName
+    value: Payload | None = None
+    error: Failure | None = None
+
+
+class EndChild(Message, frozen=True):
+    """Tells a parent how its child ended."""
+
+    base: int
+    call: CallName
+    value: Payload | None = None
+    error: Failure | None = None
+
+
+AnyMessage = RecordFact | SendSignal | RequestUpdate | AskQuery | RequestCancel | RequestResume | GiveOutcome | EndChild
+
+
+class Answer(Struct, frozen=True, omit_defaults=True):
+    """What a node replies to an update, a query or an outside outcome."""
+
+    value: Payload | None = None
+    error: Failure | None = None
+
+
+_decoder = msgspec.json.Decoder(AnyMessage)
+_answers = msgspec.json.Decoder(Answer)
+encode_message = msgspec.json.Encoder().encode
+
+
+def decode_message(body: bytes) -> AnyMessage:
+    """Read a message; raises `CorruptJournal` if it is none."""
+    try:
+        return _decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise CorruptJournal(what=f"{error} in the inbox message {body[:80]!r}") from error
+
+
+def decode_answer(body: bytes) -> Answer:
+    """Read an answer; raises `CorruptJournal` if it is none."""
+    try:
+        return _answers.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise CorruptJournal(what=f"{error} in the answer {body[:80]!r}") from error

@@ -1,0 +1,75 @@
+"""Values as they travel and as they rest."""
+
+from hashlib import sha256
+
+from msgspec import UNSET, Raw, Struct, UnsetType
+
+from perdure.model.errors import CorruptJournal
+
+
+class Content(Struct, frozen=True, gc=False):
+    """A value as bytes, with the chain of codecs that made them (``json``, ``bytes``, ``json+zlib``)."""
+
+    codec: str
+    data: bytes
+
+
+class Payload(Struct, frozen=True, omit_defaults=True, gc=False):
+    """A value at rest in a fact. Exactly one of three places holds it.
+
+    ``json``: inline in the fact. ``at``/``size``: a slice of the row's ``data``. ``blob``: the store's blob of that content hash.
+    """
+
+    json: Raw | UnsetType = UNSET
+    codec: str = "json"
+    blob: str = ""
+    at: int = -1
+    size: int = 0
+
+
+class Attachments:
+    """Collects, for one journal row, the bytes that do not fit into its facts."""
+
+    __slots__ = ("blobs", "data", "inline_max")
+
+    def __init__(self, inline_max: int) -> None:
+        self.inline_max = inline_max
+        self.data: bytearray | None = None
+        self.blobs: dict[str, bytes] | None = None
+
+    def place(self, content: Content) -> Payload:
+        """Give the content its place: inline if JSON, else beside the row, else by content hash if larger than ``inline_max``."""
+        size = len(content.data)
+        if size > self.inline_max:
+            return self._place_blob(content)
+        if content.codec == "json":
+            return Payload(json=Raw(content.data))
+        if self.data is None:
+            self.data = bytearray()
+        at = len(self.data)
+        self.data += content.data
+        return Payload(codec=content.codec, at=at, size=size)
+
+    def _place_blob(self, content: Content) -> Payload:
+        digest = sha256(content.data).hexdigest()
+        if self.blobs is None:
+            self.blobs = {}
+        self.blobs[digest] = content.data
+        return Payload(codec=content.codec, blob=digest, size=len(content.data))
+
+
+def content_of(payload: Payload, data: bytes | None, blobs: dict[str, bytes]) -> Content:
+    """Give back the content of a payload, from its row's ``data`` or from ``blobs`` (content hash -> bytes).
+
+    Raises `CorruptJournal` if the place it names holds nothing.
+    """
+    if payload.json is not UNSET:
+        return Content("json", bytes(payload.json))
+    if payload.blob:
+        found = blobs.get(payload.blob)
+        if found is None:
+            raise CorruptJournal(what=f"the payload {payload.blob[:12]}… is not in the blob store")
+        return Content(payload.codec, found)
+    if data is None or payload.at < 0 or payload.at + payload.size > len(data):
+        raise CorruptJournal(what=f"the row's data does not hold bytes {payload.at}..{payload.at + payload.size}")
+    return Content(payload.codec, data[payload.at : payload.at + payload.size])

@@ -1,0 +1,63 @@
+"""Stimuli: what a run reacts to, with their values at hand. The journal keeps each as a fact."""
+
+from msgspec import Struct
+
+from perdure.model.failure import Failure
+from perdure.model.ids import CallName
+from perdure.model.payload import Content
+
+
+class Signalled(Struct, frozen=True, gc=False):
+    """A signal arrived. ``is_named`` tells that its sender chose the id."""
+
+    id: str
+    channel: str
+    content: Content
+    is_named: bool = False
+
+
+class Begun(Struct, frozen=True):
+    """The run, or its next incarnation, begins."""
+
+    args: tuple[Content, ...]
+    kwargs: dict[str, Content]
+    seed: int
+    carried: tuple[Signalled, ...] = ()
+
+
+class Succeeded(Struct, frozen=True, gc=False):
+    """A call (of an action or a child) ended with a value."""
+
+    call: CallName
+    content: Content
+
+
+class Failed(Struct, frozen=True, gc=False):
+    """A call (of an action or a child) ended with an error."""
+
+    call: CallName
+    failure: Failure
+
+
+class Fired(Struct, frozen=True, gc=False):
+    """A timer is due."""
+
+    call: CallName
+
+
+class Updated(Struct, frozen=True):
+    """A client asks a running instance to change itself and to answer."""
+
+    id: str
+    method: str
+    args: tuple[Content, ...]
+    kwargs: dict[str, Content]
+
+
+class CancelAsked(Struct, frozen=True):
+    """Someone asks the run to end."""
+
+    reason: str = ""
+
+
+Stimulus = Begun | Succeeded | Failed | Fired | Signalled | Updated | CancelAsked

@@ -1,0 +1,30 @@
+"""Time and chance: the only way for either to reach the core (G7)."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+
+class Alarm(Protocol):
+    def cancel(self) -> None:
+        """The callback will not be called any more; safe to call twice and after it was called."""
+        ...
+
+
+class Clock(Protocol):
+    def now_us(self) -> int:
+        """Give the present instant in microseconds since 1970 UTC. It may jump; nothing may assume that it only grows."""
+        ...
+
+    def call_at(self, when_us: int, callback: Callable[[], object]) -> Alarm:
+        """``callback`` is called in the event loop, once, at that instant or a little later; at once if the instant has passed."""
+        ...
+
+
+class Entropy(Protocol):
+    def token(self) -> str:
+        """Give a new id that no other call anywhere gives; later ones sort after earlier ones of the same process."""
+        ...
+
+    def seed(self) -> int:
+        """Give a random number below 2**63."""
+        ...

@@ -1,0 +1,188 @@
+"""The store: where runs and journals live.
+
+Promises of every store, proved by ``perdure.testing.conformance.store``:
+
+* `Writer.commit` is atomic: after it returned, all of the batch is there and survives a crash; after it raised, none of it is.
+* A batch with an epoch is written only while that epoch holds the lease; otherwise `LeaseLost` and nothing is written (G1).
+* Starts are idempotent on the run's id: an id that exists leaves the old run as it is, takes nothing of that run from the batch, and is
+  reported; the rest of the batch is written.
+* Journal rows are never changed. A second row with the same run and number is refused with `LeaseLost`, whole batch included.
+* Reads see whole commits only.
+* Errors of the product below are raised as ours: `StoreUnavailable` (try again), `CorruptJournal` (this row cannot be read).
+
+All methods may be called from several tasks of one event loop; they run one after another.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Protocol
+
+from msgspec import Struct, field
+
+from perdure.model.ids import CallName, RunId
+from perdure.model.run import RunChange, RunRow, Status, Transition
+
+
+class InboxItem(Struct, frozen=True, gc=False):
+    """A message waiting for a run. ``(run, id)`` is unique: posting it again changes nothing. ``body`` is JSON, ``data`` bytes beside it."""
+
+    run: RunId
+    id: str
+    at_us: int
+    body: bytes
+    data: bytes | None = None
+
+
+class Reply(Struct, frozen=True, gc=False):
+    """An answer for whoever posted the inbox item ``id``."""
+
+    id: str
+    at_us: int
+    body: bytes
+    data: bytes | None = None
+
+
+class Heartbeat(Struct, frozen=True, gc=False):
+    """The latest details that an attempt reported: a JSON payload, and bytes beside it."""
+
+    run: RunId
+    call: CallName
+    attempt: int
+    body: bytes
+    data: bytes | None = None
+
+
+class Batch(Struct):
+    """Everything of one commit, of any number of runs. ``epoch`` is ``None`` for writers that are not nodes: starts, posts and blobs only.
+
+    Order inside: starts, blobs, journal rows, changes, truncations, inbox. ``consumed`` lists inbox items to delete as ``(run, id)``;
+    ``truncated`` gives, for a run, the number below which journal rows are deleted. A change of a run whose new status is final also
+    deletes its heartbeats. ``checked`` names the starts whose id a caller chose: only these can be in conflict.
+    """
+
+    epoch: int | None = None
+    starts: list[RunRow] = field(default_factory=list)
+    checked: set[RunId] = field(default_factory=set)
+    rows: list[Transition] = field(default_factory=list)
+    changes: list[RunChange] = field(default_factory=list)
+    blobs: dict[str, bytes] = field(default_factory=dict)
+    posts: list[InboxItem] = field(default_factory=list)
+    consumed: list[tuple[RunId, str]] = field(default_factory=list)
+    replies: list[Reply] = field(default_factory=list)
+    truncated: dict[RunId, int] = field(default_factory=dict)
+    heartbeats: list[Heartbeat] = field(default_factory=list)
+
+
+class Loaded(Struct, frozen=True):
+    """All that is needed to go on with a run: its row, the journal of its present incarnation in order, its inbox in order of arrival."""
+
+    row: RunRow
+    transitions: list[Transition]
+    inbox: list[InboxItem]
+    heartbeats: list[Heartbeat]
+
+
+class RunQuery(Struct, frozen=True, kw_only=True):
+    """Which runs to list: newest first, at most ``limit``. Fields left ``None`` do not filter; ``before`` goes on after a page's last row."""
+
+    status: Status | None = None
+    tag: str | None = None
+    definition: str | None = None
+    parent: RunId | None = None
+    before: tuple[int, RunId] | None = None
+    limit: int = 100
+
+
+class Writer(Protocol):
+    async def open(self) -> None:
+        """The store is ready and its schema is the newest; safe to call on one that is open. Raises `StoreUnavailable`, `Unsupported`."""
+        ...
+
+    async def close(self) -> None:
+        """Nothing is held any more; safe to call twice."""
+        ...
+
+    async def commit(self, batch: Batch) -> Mapping[RunId, RunRow]:
+        """The batch is durable, all of it. Gives the existing rows of the starts in ``checked`` whose id was taken.
+
+        A taken start is dropped together with its journal rows, changes and inbox posts; nothing else is. Raises `LeaseLost`,
+        `StoreUnavailable`.
+        """
+        ...
+
+
+class Leases(Protocol):
+    async def take_lease(self, node: str, now_us: int, lease_us: int) -> int | None:
+        """Give a new epoch, higher than any before, if no other live node holds the lease; ``None`` if one does.
+
+        A holder that has died, on a store that can tell, or whose lease ended before ``now_us``, is not live.
+        """
+        ...
+
+    async def renew_lease(self, epoch: int, now_us: int, lease_us: int) -> bool:
+        """The lease lasts until ``now_us + lease_us``; ``False`` if the epoch no longer holds it."""
+        ...
+
+    async def release_lease(self, epoch: int) -> None:
+        """Another node may take the lease at once; releasing a lost one does nothing."""
+        ...
+
+
+class Reader(Protocol):
+    async def row(self, run: RunId) -> RunRow | None:
+        """Give the run's row, ``None`` if there is none."""
+        ...
+
+    async def find(self, query: RunQuery) -> list[RunRow]:
+        """Give the rows that the query asks for, newest first."""
+        ...
+
+    async def transitions(self, run: RunId, after: int, limit: int) -> list[Transition]:
+        """Give up to ``limit`` journal rows with a number above ``after``, in order."""
+        ...
+
+    async def load(self, runs: Sequence[RunId]) -> list[Loaded]:
+        """Give what is needed to go on with these runs, in any order; runs that do not exist are left out."""
+        ...
+
+    async def blobs(self, hashes: Collection[str]) -> dict[str, bytes]:
+        """Give the blobs of these content hashes; unknown ones are left out."""
+        ...
+
+    async def reply(self, id: str) -> Reply | None:
+        """Give the reply to the inbox item ``id``, ``None`` if there is none yet."""
+        ...
+
+
+class Agenda(Protocol):
+    """What a node has to look after."""
+
+    async def held(self) -> list[RunId]:
+        """Give the runs whose row says that a node holds them live: after a crash, all that were in flight."""
+        ...
+
+    async def due(self, now_us: int, limit: int) -> list[RunId]:
+        """Give runs that are not held and whose ``wake_us`` is at or before ``now_us``, earliest first."""
+        ...
+
+    async def next_wake_us(self) -> int | None:
+        """Give the earliest ``wake_us`` of runs that are not held; ``None`` if none waits for time."""
+        ...
+
+    async def addressed(self, limit: int) -> list[InboxItem]:
+        """Give the oldest inbox items of all runs, in order of arrival."""
+        ...
+
+    async def has_news(self) -> bool:
+        """Tell whether any other writer has committed since the last call. Cheap; may say yes too often, never no wrongly."""
+        ...
+
+    async def prune_replies(self, before_us: int) -> int:
+        """Replies written before that instant are gone; gives their number."""
+        ...
+
+
+class Store(Writer, Leases, Reader, Agenda, Protocol):
+    """A whole store. ``name`` is what errors call it, such as the URL without secrets."""
+
+    @property
+    def name(self) -> str: ...
