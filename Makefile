@@ -1,0 +1,39 @@
+# Each target sets itself up: a Python >= 3.11 is all it needs. ARGS="…" is handed to the command behind a target.
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help demo test check format bench coverage-of-mission
+MAKEFLAGS += --no-print-directory
+export PYTHON
+
+# Tools keep their caches under HOME; where there is no such place, they get one beside the virtual environment.
+ifneq ($(shell [ -n "$$HOME" ] && [ -d "$$HOME" ] && [ -w "$$HOME" ] && echo yes),yes)
+export HOME := $(CURDIR)/.venv/home
+$(shell mkdir -p "$(HOME)")
+endif
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+demo: ## Kill an image pipeline half-way and watch it finish (IMAGES=dir for your own JPEG files)
+	@scripts/setup cli,demo
+	@.venv/bin/perdure demo $(ARGS)
+
+test: ## Run all tests (ARGS="-k name" for some)
+	@scripts/setup dev
+	@.venv/bin/python -m pytest -q $(ARGS)
+
+check: ## Format, lint, types, floors, sizes: what every change must pass
+	@scripts/setup dev
+	@scripts/check
+
+format: ## Lay out the code and repair what the linter can
+	@scripts/setup dev
+	@.venv/bin/python -m ruff check --quiet --fix --exit-zero .
+	@.venv/bin/python -m ruff format --quiet .
+
+bench: ## Measure on this machine, beside its raw ceiling
+	@scripts/setup cli,fast
+	@.venv/bin/perdure bench $(ARGS)
+
+coverage-of-mission: ## List the rows of the mission that no test names (MISSION=file)
+	@"$$(scripts/setup --python)" scripts/coverage_of_mission.py
