@@ -1,0 +1,105 @@
+"""The core needs the standard library and msgspec; every other product has one place. The floors themselves are import-linter's."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+
+from tests.house.source import ROOT, Module, modules, refuse, sample
+
+CORE = frozenset({"perdure", "msgspec"})
+
+# Where a product may be imported. Whatever is not named here may be imported nowhere.
+PLACES: dict[str, tuple[str, ...]] = {
+    "sqlite3": ("perdure.stores.sqlite",),
+    "cryptography": ("perdure.codecs.encryption",),
+    "uvloop": ("perdure.app", "perdure.cli", "perdure.bench"),
+    "rich": ("perdure.cli", "perdure.demo", "perdure.bench"),
+    "cyclopts": ("perdure.cli",),
+    "PIL": ("perdure.demo", "perdure.cli.demo"),
+    "pytest": ("perdure.testing",),
+    "_pytest": ("perdure.testing",),
+    "hypothesis": ("perdure.testing",),
+}
+# These modules cannot be imported without their extra. All others can.
+NEED_EXTRAS = ("perdure.codecs.encryption", "perdure.testing", "perdure.cli", "perdure.demo", "perdure.bench", "perdure.__main__")
+
+# `python -c` with this first finds none of the products of the extras, installed or not.
+WITHOUT_EXTRAS = f"""
+import sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition('.')[0] in {sorted(PLACES.keys() - {"sqlite3"})}:
+            raise ModuleNotFoundError(f'{{name}} is an extra', name=name)
+sys.meta_path.insert(0, Absent())
+"""
+
+
+def imported(module: Module) -> Iterator[tuple[str, ast.stmt]]:
+    """Give the top name of everything a module imports, wherever the statement stands."""
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Import):
+            yield from ((name.name.partition(".")[0], node) for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield ("perdure" if node.level else (node.module or "").partition(".")[0]), node
+
+
+def misplaced(module: Module) -> Iterator[str]:
+    """Give the imports of products outside the places that are theirs."""
+    for name, node in imported(module):
+        if name in PLACES:
+            if not module.is_within(*PLACES[name]):
+                yield f"{module.at(node)}: imports {name}; its place is {' or '.join(PLACES[name])}"
+        elif name not in CORE and name not in sys.stdlib_module_names:
+            yield f"{module.at(node)}: imports {name}, which is neither the standard library nor msgspec nor given a place"
+
+
+def test_products_are_imported_only_in_their_places() -> None:
+    refuse(complaint for module in modules() for complaint in misplaced(module))
+
+
+def test_misplaced_imports_are_noticed() -> None:
+    assert list(misplaced(sample("import sqlite3", "perdure.engine.runs")))
+    assert list(misplaced(sample("def f():\n    from rich.live import Live", "perdure.app")))
+    assert list(misplaced(sample("import requests", "perdure.cli")))
+    fine = "import asyncio, msgspec.json\nfrom perdure.model import ids\nfrom . import ids"
+    assert list(misplaced(sample(fine))) == []
+    assert list(misplaced(sample("import sqlite3", "perdure.stores.sqlite.connection"))) == []
+    assert list(misplaced(sample("import sqlite3", "perdure.stores.sqlite_view"))) != []
+
+
+@cache
+def _python(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", WITHOUT_EXTRAS + code], cwd=ROOT, capture_output=True, text=True, timeout=50, check=False)
+
+
+def test_everything_but_the_extras_imports_without_extras() -> None:
+    names = [module.name for module in modules() if not module.is_within(*NEED_EXTRAS)]
+    result = _python(f"import importlib\nfor name in {names}: importlib.import_module(name)")
+    assert result.returncode == 0, result.stderr
+
+
+def test_the_command_shows_its_help_without_extras() -> None:
+    result = _python("sys.argv = ['perdure', '--help']\nfrom perdure.cli import main\nsys.exit(main())")
+    assert result.returncode == 0, result.stderr
+    assert "perdure" in result.stdout.lower()
+
+
+def test_an_extra_is_absent_where_it_is_made_absent() -> None:
+    assert "rich is an extra" in _python("import rich").stderr
+
+
+def test_nothing_of_production_imports_the_testing_kit() -> None:
+    users = [module for module in modules() if not module.is_within("perdure.testing")]
+    refuse(module.path for module in users if "perdure.testing" in _full_names(module))
+
+
+def _full_names(module: Module) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Import):
+            names |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module} | {f"{node.module}.{name.name}" for name in node.names}
+    return {".".join(name.split(".")[:2]) for name in names}
