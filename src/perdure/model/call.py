@@ -22,15 +22,14 @@ class OnLost(StrEnum):
 class ActionSpec(Struct, frozen=True):
     """An action as its author declared it, with the options of one call applied.
 
-    ``timeout_us``: how long one attempt may take, ``None`` for no limit. ``function``: ``None`` when it is not known in this process.
+    ``function`` and ``signature`` are ``None`` when it is not known in this process. ``timeout_us``: how long one attempt may take,
+    ``None`` for no limit.
     """
 
     name: str
     function: Callable[..., Any] | None = None
     is_async: bool = True
-    parameters: tuple[Any, ...] = ()
-    keywords: dict[str, Any] = {}
-    rest: Any = Any
+    signature: Any = None
     returns: Any = Any
     retry: Retry = NO_RETRY
     timeout_us: int | None = None

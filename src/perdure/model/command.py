@@ -36,7 +36,6 @@ class AwaitSignal(Struct, frozen=True, gc=False):
     call: CallName
     channel: str
     line: str = ""
-    discards_early: bool = False
 
 
 class TakeSignal(Struct, frozen=True, gc=False):

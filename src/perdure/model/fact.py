@@ -106,7 +106,6 @@ class SignalAwaited(Fact, frozen=True):
     call: CallName
     channel: str
     line: str = ""
-    discards_early: bool = False
 
 
 class SignalTaken(Fact, frozen=True):

@@ -1,5 +1,7 @@
 """An error as a value: how user code failed, in a form that can be written down and raised again elsewhere."""
 
+import contextlib
+import importlib
 import sys
 import traceback
 from typing import Any
@@ -103,8 +105,11 @@ def _rebuilt(failure: Failure) -> BaseException | None:
 
 
 def _class_of(type_name: str) -> type[BaseException] | None:
-    """Only classes of modules that are loaded already are taken: a journal must not be able to import code."""
+    """The module is imported if need be, so that a replay in a fresh process catches what the first execution caught."""
     module_name, _, qualname = type_name.partition(":")
+    if module_name not in sys.modules:
+        with contextlib.suppress(Exception):
+            importlib.import_module(module_name)
     found: Any = sys.modules.get(module_name)
     for part in qualname.split("."):
         found = getattr(found, part, None)

@@ -1,0 +1,381 @@
+"""What workflow authors write: ``@action``, ``@workflow``, ``signal``, ``@update``, ``@query``."""
+
+import asyncio
+import functools
+import inspect
+import sys
+from asyncio import events
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from typing import Any, Generic, Literal, ParamSpec, Protocol, Self, TypeVar, cast, overload
+
+import msgspec
+
+from perdure.deciders.code.context import RunContext
+from perdure.deciders.code.definition import CodeDefinition, Registry, default_registry
+from perdure.deciders.code.instance import Method
+from perdure.deciders.code.loop import WorkflowLoop, current_context
+from perdure.deciders.code.places import line_of
+from perdure.deciders.code.signature import Signature
+from perdure.model import command as commands
+from perdure.model.call import ActionSpec, OnLost
+from perdure.model.duration import Span, span_us
+from perdure.model.errors import InvalidOption, Unsupported
+from perdure.model.ids import RunId
+from perdure.model.retry import NO_RETRY, Retry
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+R_co = TypeVar("R_co", covariant=True)
+
+
+class Action(Generic[P, R]):
+    """A named unit of work. Called in a workflow it is a durable step; called elsewhere it runs ``function``."""
+
+    def __init__(self, function: Callable[P, Any], spec: ActionSpec, signature: Signature) -> None:
+        self.function = function
+        self.spec = spec
+        self.signature = signature
+        functools.update_wrapper(self, function)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
+        loop = events._get_running_loop()
+        if type(loop) is not WorkflowLoop:
+            return self._call_outside(loop, args, kwargs)
+        self.signature.check(args, kwargs)
+        return loop.run_context.run_action(self._typed_spec(), args, kwargs, line_of(sys._getframe(1)))
+
+    def _typed_spec(self) -> ActionSpec:
+        """The types are read when the action is first used, so that annotations may name classes declared below it."""
+        if self.spec.returns is _UNREAD:
+            self.spec = msgspec.structs.replace(self.spec, returns=self.signature.returns)
+        return self.spec
+
+    def _call_outside(self, loop: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Coroutine[Any, Any, R]:
+        """A plain function is awaitable where a loop runs, as in workflow code under test; without a loop it gives its value at once."""
+        if self.spec.is_async or loop is None:
+            return cast(Coroutine[Any, Any, R], self.function(*args, **kwargs))
+        return asyncio.to_thread(self.function, *args, **kwargs)
+
+    def options(
+        self,
+        *,
+        retry: Retry | None = None,
+        timeout: Span | None = None,
+        name: str | None = None,
+        on_lost: Literal["retry", "fail"] | None = None,
+    ) -> "Action[P, R]":
+        """Give the same action with other options for the calls made through it; options left out stay as declared."""
+        changes: dict[str, Any] = {}
+        if retry is not None:
+            changes["retry"] = retry
+        if timeout is not None:
+            changes["timeout_us"] = span_us(timeout)
+        if name is not None:
+            changes["name"] = name
+        if on_lost is not None:
+            changes["on_lost"] = OnLost(on_lost)
+        return Action(self.function, msgspec.structs.replace(self.spec, **changes), self.signature)
+
+    def __repr__(self) -> str:
+        return f"<action {self.spec.name}>"
+
+
+class _Unread:
+    """Marks a type that has not been looked up yet."""
+
+
+_UNREAD = _Unread
+
+
+class ActionDecorator(Protocol):
+    @overload
+    def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> Action[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> Action[P, R]: ...
+
+
+@overload
+def action(function: Callable[P, Coroutine[Any, Any, R]], /) -> Action[P, R]: ...
+@overload
+def action(function: Callable[P, R], /) -> Action[P, R]: ...
+@overload
+def action(
+    *,
+    name: str | None = None,
+    retry: Retry | None = None,
+    timeout: Span | None = None,
+    on_lost: Literal["retry", "fail"] = "retry",
+    registry: Registry | None = None,
+) -> ActionDecorator: ...
+def action(
+    function: Callable[..., Any] | None = None,
+    /,
+    *,
+    name: str | None = None,
+    retry: Retry | None = None,
+    timeout: Span | None = None,
+    on_lost: Literal["retry", "fail"] = "retry",
+    registry: Registry | None = None,
+) -> Any:
+    """Declare an action. An ``async def`` runs in the engine's event loop, a plain ``def`` in a thread.
+
+    ``retry``: default is one attempt. ``timeout``: for one attempt. ``on_lost``: what follows when the node died during an attempt:
+    ``retry`` it (an attempt may then happen twice), or ``fail`` the call with `AttemptsLost`.
+    """
+
+    def declare(function: Callable[..., Any]) -> Action[..., Any]:
+        spec = ActionSpec(
+            name=name or function.__name__,
+            function=function,
+            is_async=inspect.iscoroutinefunction(function),
+            signature=(signature := Signature(function)),
+            returns=_UNREAD,
+            retry=retry or NO_RETRY,
+            timeout_us=None if timeout is None else span_us(timeout),
+            on_lost=OnLost(on_lost),
+        )
+        declared: Action[..., Any] = Action(function, spec, signature)
+        (registry or default_registry).add_action(spec)
+        return declared
+
+    return declare if function is None else declare(function)
+
+
+class StartOptions(msgspec.Struct, frozen=True):
+    """How a run is started. ``on_ended``: what a start does when a run of that id has ended."""
+
+    id: RunId | None = None
+    tags: tuple[str, ...] = ()
+    version: int | None = None
+    on_ended: Literal["return", "refuse", "restart"] = "return"
+
+
+class Workflow(Generic[P, R]):
+    """A process in code. Called in a workflow it is a child run; called elsewhere it is the plain coroutine function."""
+
+    def __init__(self, function: Callable[..., Any], definition: CodeDefinition, options: StartOptions) -> None:
+        self.function = function
+        self.definition = definition
+        self.start_options = options
+        functools.update_wrapper(self, function, updated=())
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
+        context = current_context()
+        if context is None:
+            return cast(Coroutine[Any, Any, R], self.function(*args, **kwargs))
+        start = self._child(context, args, kwargs, is_detached=False)
+        return context.run_child(start, self.definition.returns)
+
+    async def start(self, *args: P.args, **kwargs: P.kwargs) -> RunId:
+        """Inside a workflow: start a run that nobody waits for and that outlives its parent; gives its id."""
+        context = current_context()
+        if context is None:
+            raise Unsupported(what=f"{self.definition.name}.start outside a workflow", why="use engine.start(…)")
+        start = self._child(context, args, kwargs, is_detached=True)
+        context.commands.append(start)
+        return start.run
+
+    def _child(
+        self, context: RunContext, args: tuple[Any, ...], kwargs: dict[str, Any], *, is_detached: bool
+    ) -> commands.StartChild:
+        call = context.open_call()
+        contents, keywords = self.definition.encode_arguments(context.tools.serializer, args, kwargs)
+        options = self.start_options
+        return commands.StartChild(
+            call=call,
+            run=options.id or context.child_id(call),
+            definition=self.definition.name,
+            version=options.version or self.definition.version,
+            args=contents,
+            kwargs=keywords,
+            tags=options.tags,
+            is_detached=is_detached,
+            line=line_of(sys._getframe(2)),
+        )
+
+    def options(
+        self,
+        *,
+        id: str | None = None,
+        tags: list[str] | tuple[str, ...] | None = None,
+        version: int | None = None,
+        on_ended: Literal["return", "refuse", "restart"] | None = None,
+    ) -> Self:
+        """Give the same workflow with options for the runs started through it.
+
+        ``id``: unique; starting it again gives the same run if the input is the same and raises `RunConflict` if not. ``on_ended``: when
+        that run has ended, ``return`` it (the default), ``refuse`` with `RunEnded`, or ``restart`` it as a new incarnation.
+        """
+        if id is not None and not id:
+            raise InvalidOption(option="id", found="an empty text", expected="a name for the run")
+        now = self.start_options
+        changed = StartOptions(
+            id=RunId(id) if id is not None else now.id,
+            tags=tuple(tags) if tags is not None else now.tags,
+            version=version if version is not None else now.version,
+            on_ended=on_ended or now.on_ended,
+        )
+        return type(self)(self.function, self.definition, changed)
+
+    def __repr__(self) -> str:
+        return f"<workflow {self.definition.name} version {self.definition.version}>"
+
+
+class ClassWorkflow(Workflow[P, R]):
+    """The class form. Attributes of the class, its updates and queries above all, are reached through it."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or "function" not in self.__dict__:
+            raise AttributeError(name)
+        return getattr(self.function, name)
+
+
+class HasRun(Protocol[P, R_co]):
+    """A class with an ``async def run``."""
+
+    def run(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R_co]: ...
+
+
+class WorkflowDecorator(Protocol):
+    @overload
+    def __call__(self, target: type[HasRun[P, R]], /) -> ClassWorkflow[P, R]: ...
+    @overload
+    def __call__(self, target: Callable[P, Coroutine[Any, Any, R]], /) -> Workflow[P, R]: ...
+
+
+@overload
+def workflow(target: type[HasRun[P, R]], /) -> ClassWorkflow[P, R]: ...
+@overload
+def workflow(target: Callable[P, Coroutine[Any, Any, R]], /) -> Workflow[P, R]: ...
+@overload
+def workflow(
+    *,
+    name: str | None = None,
+    version: int = 1,
+    check: Literal["none", "simple", "strict"] = "simple",
+    registry: Registry | None = None,
+) -> WorkflowDecorator: ...
+def workflow(
+    target: Any = None,
+    /,
+    *,
+    name: str | None = None,
+    version: int = 1,
+    check: Literal["none", "simple", "strict"] = "simple",
+    registry: Registry | None = None,
+) -> Any:
+    """Declare a workflow: an ``async def``, or a class with ``async def run``.
+
+    New runs use the highest ``version`` of a name; a run goes on with the version it began with. ``check``: how closely replay is
+    held against the journal: not at all, by the calls made (``simple``), or also by their arguments (``strict``).
+    """
+
+    def declare(target: Any) -> Any:
+        is_class = isinstance(target, type)
+        entry = target.run if is_class else target
+        if not inspect.iscoroutinefunction(entry):
+            raise InvalidOption(option="@workflow", found=repr(target), expected="an async def, or a class with 'async def run'")
+        definition = CodeDefinition(
+            entry, name=name or target.__name__, version=version, check=check, factory=target if is_class else None
+        )
+        if is_class:
+            _collect_methods(target, definition)
+        (registry or default_registry).add_definition(definition)
+        form = ClassWorkflow if is_class else Workflow
+        return form(target, definition, StartOptions())
+
+    return declare if target is None else declare(target)
+
+
+def _collect_methods(target: type, definition: CodeDefinition) -> None:
+    for owner in reversed(target.__mro__):
+        for name, value in vars(owner).items():
+            if isinstance(value, Update):
+                definition.updates[name] = Method(value.function, value.check)
+            elif isinstance(value, Query):
+                definition.queries[name] = Method(value.function)
+
+
+class Update(Generic[P, R]):
+    """A method by which clients change a running instance and get an answer."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+        self.check: Callable[..., Any] | None = None
+        functools.update_wrapper(self, function)
+
+    def validator(self, check: Callable[..., Any]) -> Callable[..., Any]:
+        """``check`` is called with the same arguments before the update is taken; whatever it raises refuses the update, without a trace."""
+        self.check = check
+        return check
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return self if instance is None else self.function.__get__(instance, owner)
+
+
+class Query(Generic[P, R]):
+    """A method by which clients look at a running instance."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+        functools.update_wrapper(self, function)
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return self if instance is None else self.function.__get__(instance, owner)
+
+
+def update(function: Callable[P, R]) -> Update[P, R]:
+    """Declare an update of a workflow class: ``def`` or ``async def``; it may call actions and wait."""
+    return Update(function)
+
+
+def query(function: Callable[P, R]) -> Query[P, R]:
+    """Declare a query of a workflow class: a plain ``def`` that changes nothing."""
+    if inspect.iscoroutinefunction(function):
+        raise InvalidOption(option="@query", found=f"async def {function.__name__}", expected="a plain def; use @update for what waits")
+    return Query(function)
+
+
+class Signal(Generic[T]):
+    """A typed channel into a run."""
+
+    def __init__(self, name: str, type: Any, *, early: Literal["keep", "discard"]) -> None:
+        if early not in ("keep", "discard"):
+            raise InvalidOption(option="early", found=repr(early), expected="'keep' or 'discard'")
+        self.name = name
+        self.type = type
+        self.early = early
+
+    def receive(self) -> Coroutine[Any, Any, T]:
+        """Inside a workflow: the next signal. Each is given to one reader, in order of arrival; those that came early were kept."""
+        context = current_context()
+        if context is None:
+            raise Unsupported(what=f"signal {self.name!r}.receive() outside a workflow", why="there is no run to receive it; send with run.send")
+        return context.receive(self.name, self.type, discards_early=self.early == "discard", line=line_of(sys._getframe(1)))
+
+    async def __aiter__(self) -> AsyncIterator[T]:
+        while True:
+            yield await self.receive()
+
+    def __repr__(self) -> str:
+        return f"<signal {self.name}>"
+
+
+@overload
+def signal(name: str, type: type[T], *, early: Literal["keep", "discard"] = "keep") -> Signal[T]: ...
+@overload
+def signal(name: str, type: Any = Any, *, early: Literal["keep", "discard"] = "keep") -> Signal[Any]: ...
+def signal(name: str, type: Any = Any, *, early: Literal["keep", "discard"] = "keep") -> Signal[Any]:
+    """Declare a channel of values of ``type``. ``early``: what happens to signals that come before `Signal.receive` is called."""
+    return Signal(name, type, early=early)
+
+
+def call(name: str, *args: Any, returns: Any = Any, **kwargs: Any) -> Awaitable[Any]:
+    """Inside a workflow: call an action by name; it may be declared elsewhere or later. ``returns`` is the type of its value."""
+    context = current_context()
+    if context is None:
+        raise Unsupported(what=f"perdure.call({name!r}) outside a workflow", why="import the action and call it")
+    known = default_registry.action(name)
+    spec = ActionSpec(name=name, returns=returns) if known is None else msgspec.structs.replace(known, returns=returns)
+    return context.run_action(spec, args, kwargs, line_of(sys._getframe(1)))

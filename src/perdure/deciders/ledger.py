@@ -1,0 +1,188 @@
+"""What is open in a run: the fold of its journal, the same for every decider, for the engine and for ``why()``."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from msgspec import Struct
+
+from perdure.model import fact as facts
+from perdure.model.fact import AnyFact
+from perdure.model.failure import Failure
+from perdure.model.ids import CallName, RunId
+from perdure.model.payload import Payload
+
+
+class OpenCall(Struct):
+    """A call of an action without an outcome. ``attempt``: the number of the present or next try. ``retry_us``: when it is made, 0 for now.
+
+    ``is_pending``: the action returned without an outcome; it comes from outside. ``data`` is what lies beside the row of ``fact``.
+    """
+
+    fact: facts.ActionScheduled
+    scheduled_us: int
+    data: bytes | None = None
+    attempt: int = 1
+    retry_us: int = 0
+    tried: int = 0
+    lost: int = 0
+    is_pending: bool = False
+    error: Failure | None = None
+    details: Payload | None = None
+    details_data: bytes | None = None
+
+
+class Ledger:
+    """Open calls, timers, awaited signals, children, unread signals, and the ids that must take effect once."""
+
+    __slots__ = ("awaited", "calls", "children", "facts_count", "named_signals", "timers", "unread", "updates")
+
+    def __init__(self) -> None:
+        self.facts_count = 0
+        self.calls: dict[CallName, OpenCall] = {}
+        self.timers: dict[CallName, facts.TimerStarted] = {}
+        self.awaited: dict[CallName, facts.SignalAwaited] = {}
+        self.children: dict[CallName, facts.ChildStarted] = {}
+        self.unread: dict[str, tuple[facts.SignalReceived, bytes | None]] = {}
+        self.named_signals: dict[str, facts.SignalReceived] = {}
+        self.updates: dict[str, facts.UpdateCompleted | facts.UpdateFailed | None] = {}
+
+    def apply_all(self, entries: Iterable[AnyFact], at_us: int, data: bytes | None) -> None:
+        for fact in entries:
+            self.apply(fact, at_us, data)
+
+    def apply(self, fact: AnyFact, at_us: int, data: bytes | None = None) -> None:
+        """Take one fact in. ``data``: the bytes beside its row."""
+        self.facts_count += 1
+        handler = _HANDLERS.get(type(fact))
+        if handler is not None:
+            handler(self, fact, at_us, data)
+
+    def is_waiting_for(self, call: CallName) -> bool:
+        """Tell whether an outcome of this call is still wanted."""
+        return call in self.calls or call in self.children
+
+    def next_us(self) -> int | None:
+        """Give the earliest instant at which a timer or a retry is due; ``None`` if none is set."""
+        dues = [timer.due_us for timer in self.timers.values()]
+        dues += [call.retry_us for call in self.calls.values() if call.retry_us]
+        return min(dues, default=None)
+
+    def unread_count(self, channel: str) -> int:
+        return sum(1 for signal, _ in self.unread.values() if signal.channel == channel)
+
+    def is_child(self, run: RunId) -> bool:
+        return any(child.run == run for child in self.children.values())
+
+
+def _scheduled(ledger: Ledger, fact: facts.ActionScheduled, at_us: int, data: bytes | None) -> None:
+    ledger.calls[fact.call] = OpenCall(fact, at_us, data)
+
+
+def _ended(ledger: Ledger, fact: Any, at_us: int, data: bytes | None) -> None:
+    ledger.calls.pop(fact.call, None)
+
+
+def _child_ended(ledger: Ledger, fact: Any, at_us: int, data: bytes | None) -> None:
+    ledger.children.pop(fact.call, None)
+
+
+def _cancelled(ledger: Ledger, fact: facts.CallCancelled, at_us: int, data: bytes | None) -> None:
+    ledger.calls.pop(fact.call, None)
+    ledger.children.pop(fact.call, None)
+    ledger.awaited.pop(fact.call, None)
+
+
+def _attempt_failed(ledger: Ledger, fact: facts.AttemptFailed, at_us: int, data: bytes | None) -> None:
+    call = ledger.calls.get(fact.call)
+    if call is not None:
+        call.attempt = fact.attempt + 1
+        call.tried += 1
+        call.lost = 0
+        call.retry_us = fact.retry_us
+        call.error = fact.error
+        call.details, call.details_data = fact.details, data
+
+
+def _attempt_lost(ledger: Ledger, fact: facts.AttemptLost, at_us: int, data: bytes | None) -> None:
+    call = ledger.calls.get(fact.call)
+    if call is not None:
+        call.attempt = fact.attempt + 1
+        call.lost += 1
+        call.retry_us = 0
+
+
+def _pending(ledger: Ledger, fact: facts.ActionPending, at_us: int, data: bytes | None) -> None:
+    call = ledger.calls.get(fact.call)
+    if call is not None:
+        call.is_pending = True
+        call.lost = 0
+
+
+def _timer_started(ledger: Ledger, fact: facts.TimerStarted, at_us: int, data: bytes | None) -> None:
+    ledger.timers[fact.call] = fact
+
+
+def _timer_ended(ledger: Ledger, fact: Any, at_us: int, data: bytes | None) -> None:
+    ledger.timers.pop(fact.call, None)
+
+
+def _signal_received(ledger: Ledger, fact: facts.SignalReceived, at_us: int, data: bytes | None) -> None:
+    ledger.unread[fact.id] = (fact, data)
+    if fact.is_named:
+        ledger.named_signals[fact.id] = fact
+
+
+def _signal_awaited(ledger: Ledger, fact: facts.SignalAwaited, at_us: int, data: bytes | None) -> None:
+    ledger.awaited[fact.call] = fact
+
+
+def _signal_taken(ledger: Ledger, fact: facts.SignalTaken, at_us: int, data: bytes | None) -> None:
+    ledger.awaited.pop(fact.call, None)
+    ledger.unread.pop(fact.id, None)
+
+
+def _signal_discarded(ledger: Ledger, fact: facts.SignalDiscarded, at_us: int, data: bytes | None) -> None:
+    ledger.unread.pop(fact.id, None)
+
+
+def _child_started(ledger: Ledger, fact: facts.ChildStarted, at_us: int, data: bytes | None) -> None:
+    if not fact.is_detached:
+        ledger.children[fact.call] = fact
+
+
+def _update_accepted(ledger: Ledger, fact: facts.UpdateAccepted, at_us: int, data: bytes | None) -> None:
+    ledger.updates[fact.id] = None
+
+
+def _update_answered(ledger: Ledger, fact: Any, at_us: int, data: bytes | None) -> None:
+    ledger.updates[fact.id] = fact
+
+
+def _started(ledger: Ledger, fact: facts.RunStarted, at_us: int, data: bytes | None) -> None:
+    for signal in fact.carried:
+        _signal_received(ledger, signal, at_us, data)
+
+
+_HANDLERS: dict[type, Any] = {
+    facts.RunStarted: _started,
+    facts.ActionScheduled: _scheduled,
+    facts.ActionCompleted: _ended,
+    facts.ActionFailed: _ended,
+    facts.AttemptFailed: _attempt_failed,
+    facts.AttemptLost: _attempt_lost,
+    facts.ActionPending: _pending,
+    facts.CallCancelled: _cancelled,
+    facts.TimerStarted: _timer_started,
+    facts.TimerFired: _timer_ended,
+    facts.TimerCancelled: _timer_ended,
+    facts.SignalReceived: _signal_received,
+    facts.SignalAwaited: _signal_awaited,
+    facts.SignalTaken: _signal_taken,
+    facts.SignalDiscarded: _signal_discarded,
+    facts.ChildStarted: _child_started,
+    facts.ChildCompleted: _child_ended,
+    facts.ChildFailed: _child_ended,
+    facts.UpdateAccepted: _update_accepted,
+    facts.UpdateCompleted: _update_answered,
+    facts.UpdateFailed: _update_answered,
+}
