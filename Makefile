@@ -8,7 +8,6 @@ export PYTHON
 # Tools keep their caches under HOME; where there is no such place, they get one beside the virtual environment.
 ifneq ($(shell [ -n "$$HOME" ] && [ -d "$$HOME" ] && [ -w "$$HOME" ] && echo yes),yes)
 export HOME := $(CURDIR)/.venv/home
-$(shell mkdir -p "$(HOME)")
 endif
 
 help: ## Show this list
@@ -36,4 +35,4 @@ bench: ## Measure on this machine, beside its raw ceiling
 	@.venv/bin/perdure bench $(ARGS)
 
 coverage-of-mission: ## List the rows of the mission that no test names (MISSION=file)
-	@"$$(scripts/setup --python)" scripts/coverage_of_mission.py
+	@python=$$(scripts/setup --python) && "$$python" scripts/coverage_of_mission.py
