@@ -1,4 +1,7 @@
-"""The core needs the standard library and msgspec; every other product has one place. The floors themselves are import-linter's."""
+"""The core needs the standard library and msgspec; every other product has one place.
+
+The floors themselves are import-linter's. Here is what it cannot say: which of the floors below a module may name at all.
+"""
 
 import ast
 import subprocess
@@ -14,7 +17,7 @@ CORE = frozenset({"perdure", "msgspec"})
 PLACES: dict[str, tuple[str, ...]] = {
     "sqlite3": ("perdure.stores.sqlite",),
     "cryptography": ("perdure.codecs.encryption",),
-    "uvloop": ("perdure.app", "perdure.cli", "perdure.bench"),
+    "uvloop": ("perdure.app", "perdure.blocking", "perdure.cli", "perdure.bench"),
     "rich": ("perdure.cli", "perdure.demo", "perdure.bench"),
     "cyclopts": ("perdure.cli",),
     "PIL": ("perdure.demo", "perdure.cli.demo"),
@@ -22,6 +25,14 @@ PLACES: dict[str, tuple[str, ...]] = {
     "_pytest": ("perdure.testing",),
     "hypothesis": ("perdure.testing",),
 }
+# Reading these back runs code or depends on the interpreter: nothing of ours is ever stored so.
+REFUSED = frozenset({"pickle", "shelve", "marshal"})
+
+# Adapters are named where the application is put together, and nowhere else; surfaces know no decider either.
+ADAPTERS = ("perdure.stores", "perdure.transports", "perdure.sinks")
+NAME_ADAPTERS = ("perdure.app", "perdure.testing", *ADAPTERS)
+SURFACES = ("perdure.cli", "perdure.dashboard", "perdure.api")
+
 # These modules cannot be imported without their extra. All others can.
 NEED_EXTRAS = ("perdure.codecs.encryption", "perdure.testing", "perdure.cli", "perdure.demo", "perdure.bench", "perdure.__main__")
 
@@ -48,11 +59,35 @@ def imported(module: Module) -> Iterator[tuple[str, ast.stmt]]:
 def misplaced(module: Module) -> Iterator[str]:
     """Give the imports of products outside the places that are theirs."""
     for name, node in imported(module):
-        if name in PLACES:
+        if name in REFUSED:
+            yield f"{module.at(node)}: imports {name}"
+        elif name in PLACES:
             if not module.is_within(*PLACES[name]):
                 yield f"{module.at(node)}: imports {name}; its place is {' or '.join(PLACES[name])}"
         elif name not in CORE and name not in sys.stdlib_module_names:
             yield f"{module.at(node)}: imports {name}, which is neither the standard library nor msgspec nor given a place"
+
+
+def overreaching(module: Module) -> Iterator[str]:
+    """Give the imports of adapters outside the composition root, and of deciders in surfaces."""
+    for name in sorted(imported_in_full(module)):
+        if f"{name}.".startswith(tuple(f"{adapter}." for adapter in ADAPTERS)) and not module.is_within(*NAME_ADAPTERS):
+            yield f"{module.path}: imports {name}; only perdure.app names adapters"
+        if f"{name}.".startswith("perdure.deciders.") and module.is_within(*SURFACES):
+            yield f"{module.path}: imports {name}; a surface asks client, insight and control"
+
+
+def imported_in_full(module: Module) -> set[str]:
+    """Give the dotted names of what a module imports of the package, without the names inside a module."""
+    names: set[str] = set()
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Import):
+            names |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module == "perdure":
+            names |= {f"perdure.{name.name}" for name in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module)
+    return {name for name in names if name.startswith("perdure.")}
 
 
 def test_products_are_imported_only_in_their_places() -> None:
@@ -63,10 +98,23 @@ def test_misplaced_imports_are_noticed() -> None:
     assert list(misplaced(sample("import sqlite3", "perdure.engine.runs")))
     assert list(misplaced(sample("def f():\n    from rich.live import Live", "perdure.app")))
     assert list(misplaced(sample("import requests", "perdure.cli")))
+    assert list(misplaced(sample("import pickle", "perdure.codecs.plain")))
     fine = "import asyncio, msgspec.json\nfrom perdure.model import ids\nfrom . import ids"
     assert list(misplaced(sample(fine))) == []
     assert list(misplaced(sample("import sqlite3", "perdure.stores.sqlite.connection"))) == []
     assert list(misplaced(sample("import sqlite3", "perdure.stores.sqlite_view"))) != []
+
+
+def test_adapters_are_named_in_the_composition_root_only() -> None:
+    refuse(complaint for module in modules() for complaint in overreaching(module))
+
+
+def test_overreaching_imports_are_noticed() -> None:
+    assert list(overreaching(sample("from perdure.stores.memory import MemoryStore", "perdure.engine.runs")))
+    assert list(overreaching(sample("from perdure import stores", "perdure.cli.list")))
+    assert list(overreaching(sample("def f():\n    import perdure.deciders.code", "perdure.cli")))
+    assert list(overreaching(sample("from perdure.stores.memory import MemoryStore", "perdure.app"))) == []
+    assert list(overreaching(sample("from perdure.deciders import decider", "perdure.engine.runs"))) == []
 
 
 @cache
@@ -92,14 +140,4 @@ def test_an_extra_is_absent_where_it_is_made_absent() -> None:
 
 def test_nothing_of_production_imports_the_testing_kit() -> None:
     users = [module for module in modules() if not module.is_within("perdure.testing")]
-    refuse(module.path for module in users if "perdure.testing" in _full_names(module))
-
-
-def _full_names(module: Module) -> set[str]:
-    names: set[str] = set()
-    for node in ast.walk(module.tree):
-        if isinstance(node, ast.Import):
-            names |= {name.name for name in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names |= {node.module} | {f"{node.module}.{name.name}" for name in node.names}
-    return {".".join(name.split(".")[:2]) for name in names}
+    refuse(module.path for module in users for name in imported_in_full(module) if f"{name}.".startswith("perdure.testing."))

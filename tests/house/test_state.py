@@ -17,6 +17,8 @@ MUTABLE_DISPLAYS = ast.List | ast.Dict | ast.Set | ast.ListComp | ast.DictComp |
 # A type checker refuses to change what is declared as one of these.
 READ_ONLY_TYPES = {"Mapping", "Sequence", "Collection", "Iterable", "AbstractSet", "frozenset", "tuple"}
 
+MUTATORS = {"append", "extend", "insert", "add", "update", "setdefault", "pop", "popitem", "remove", "discard", "clear", "sort", "reverse"}
+
 # Only the settings read the environment; the demo and the benchmark are programs, not the library.
 ENVIRONMENT_READERS = ("perdure.config", "perdure.demo", "perdure.bench")
 ENVIRONMENT = {"environ", "environb", "getenv", "getenvb"}
@@ -25,11 +27,13 @@ ENVIRONMENT = {"environ", "environb", "getenv", "getenvb"}
 def mutable_state(module: Module) -> Iterator[str]:
     """Give the module-level names whose value can change, and the functions that rebind one."""
     for name, annotation, value, node in _module_names(module.tree.body):
-        if name != "__all__" and _is_mutable(value) and not _is_read_only(annotation):
+        if name == "__all__" or not _is_mutable(value) or _is_read_only(annotation):
+            continue
+        if not _is_table(name, value) or name in _changed_names(module.tree):
             yield f"{module.at(node)}: {name} is mutable state of a module; use a tuple or frozenset, or declare it a Mapping or Sequence"
-    for node in ast.walk(module.tree):
-        if isinstance(node, ast.Global):
-            yield f"{module.at(node)}: global {', '.join(node.names)}"
+    for found in ast.walk(module.tree):
+        if isinstance(found, ast.Global):
+            yield f"{module.at(found)}: global {', '.join(found.names)}"
 
 
 def _module_names(body: list[ast.stmt]) -> Iterator[tuple[str, ast.expr | None, ast.expr, ast.stmt]]:
@@ -56,6 +60,24 @@ def _is_read_only(annotation: ast.expr | None) -> bool:
         annotation = annotation.slice
     outer = annotation.value if isinstance(annotation, ast.Subscript) else annotation
     return ast.unparse(outer).rpartition(".")[2] in READ_ONLY_TYPES
+
+
+def _is_table(name: str, value: ast.expr) -> bool:
+    """A filled table in capitals, private to its module, is a constant as long as the module leaves it alone."""
+    is_private_constant = name.startswith("_") and name.isupper()
+    return is_private_constant and isinstance(value, MUTABLE_DISPLAYS) and ast.unparse(value) not in {"[]", "{}"}
+
+
+def _changed_names(tree: ast.Module) -> set[str]:
+    changed = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store | ast.Del):
+            changed.add(ast.unparse(node.value))
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in MUTATORS:
+            changed.add(ast.unparse(node.func.value))
+        elif isinstance(node, ast.AugAssign):
+            changed.add(ast.unparse(node.target))
+    return changed
 
 
 def environment_reads(module: Module) -> Iterator[str]:
@@ -89,6 +111,9 @@ def test_importing_a_module_keeps_and_does_nothing(rule: Callable[[Module], Iter
     [
         "seen = {}",
         "SEEN = []",
+        "_SEEN = {}",
+        "_SEEN = {'a': 1}\ndef f():\n    _SEEN['b'] = 2",
+        "_SEEN = ['a']\ndef f():\n    _SEEN.append('b')",
         "seen: dict[str, int] = {}",
         "seen = collections.defaultdict(list)",
         "seen = WeakValueDictionary[str, int]()",
@@ -107,6 +132,7 @@ def test_mutable_state_is_noticed(text: str) -> None:
         "KINDS: Mapping[str, int] = {'a': 1}",
         "KINDS: Final[Mapping[str, int]] = {'a': 1}",
         "KINDS = frozenset({'a'})",
+        "_KINDS = {'a': 1}\ndef f():\n    return _KINDS['a']",
         "KINDS = ('a', ['b'])",
         "def f():\n    seen = {}",
         "class A:\n    x: dict = {}",
