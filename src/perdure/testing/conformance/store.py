@@ -1,0 +1,22 @@
+"""The suite of the store port. Inherit `StoreConformance` under a name that pytest collects, and fill in the harness:
+
+    class TestMyStore(StoreConformance):
+        def make_store(self): ...
+        def other_store(self, store): ...
+        def crash(self, store): ...
+
+Tests are plain functions that run their own event loop; no plug-in is needed. Call
+``pytest.register_assert_rewrite("perdure.testing.conformance")`` before the import to see the values in a failed assertion.
+"""
+
+from perdure.testing.conformance.commits import CommitPromises
+from perdure.testing.conformance.harness import StoreHarness
+from perdure.testing.conformance.leases import LeasePromises
+from perdure.testing.conformance.messages import MessagePromises
+from perdure.testing.conformance.reads import AgendaPromises, OpeningPromises, ReadPromises
+
+__all__ = ["StoreConformance", "StoreHarness"]
+
+
+class StoreConformance(CommitPromises, MessagePromises, LeasePromises, ReadPromises, AgendaPromises, OpeningPromises):
+    """Every promise of `perdure.ports.store`."""
