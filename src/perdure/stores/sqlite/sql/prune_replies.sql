@@ -1,0 +1,1 @@
+delete from reply where at_us < ?1

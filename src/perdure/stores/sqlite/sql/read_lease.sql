@@ -1,0 +1,1 @@
+select epoch, node, until_us from lease

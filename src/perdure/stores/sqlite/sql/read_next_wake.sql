@@ -1,0 +1,1 @@
+select min(wake_us) from run where wake_us > 0

@@ -1,0 +1,1 @@
+select id, at_us, body, data from reply where id = ?1

@@ -1,0 +1,1 @@
+update lease set node = null where epoch = ?1

@@ -1,0 +1,143 @@
+"""The store in one SQLite file.
+
+connection
+    One thread with a connection that commits, one with a connection that reads, so that reads never wait for commits. Write-ahead log;
+    every commit is synced (``synchronous = full``).
+delivery
+    As the port promises. A node that died is known by its lock at once (see `perdure.stores.sqlite.lease`).
+limits
+    One node at a time, any number of clients in other processes of the same machine; the file must not lie on a network mount. 1 GB in one
+    batch. Ids, names and tags have no NUL character. A commit waits for another process's for ``busy_ms``, then raises `StoreUnavailable`.
+options
+    ``path`` of the file, whose folder must exist; ``name`` for errors; ``busy_ms``.
+"""
+
+import asyncio
+import os
+import sqlite3
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+from perdure.model.ids import RunId
+from perdure.model.run import RunRow, Transition
+from perdure.ports.store import Batch, InboxItem, Loaded, Reply, RunQuery
+from perdure.stores.sqlite.lease import Lease, NodeLock
+from perdure.stores.sqlite.reader import Reader
+from perdure.stores.sqlite.schema import connect_reader, connect_writer
+from perdure.stores.sqlite.statements import read_statements
+from perdure.stores.sqlite.thread import ConnectionThread
+from perdure.stores.sqlite.writer import Writer, packed
+
+
+class SqliteStore:
+    """A whole store in the file ``path``, which is made if it is not there."""
+
+    def __init__(self, path: str | os.PathLike[str], *, name: str | None = None, busy_ms: int = 5_000) -> None:
+        self._path = Path(path)
+        self._name = name if name is not None else f"sqlite:///{self._path}"
+        self._busy_ms = busy_ms
+        self._opening = asyncio.Lock()
+        self._is_open = False
+        self._writing = ConnectionThread(self._name)
+        self._reading = ConnectionThread(self._name)
+        self._lock = NodeLock(self._path.with_name(self._path.name + "-node"))
+        self._statements = read_statements()
+        self._reader = Reader(self._statements)
+        self._writer = Writer(self._statements, self._reader)
+        self._lease = Lease(self._statements, self._lock)
+        self._version = 0
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    async def open(self) -> None:
+        async with self._opening:
+            if not self._is_open:
+                await self._open()
+
+    async def _open(self) -> None:
+        self._writing, self._reading = ConnectionThread(self._name), ConnectionThread(self._name)
+        await self._writing.start(lambda: connect_writer(self._path, self._busy_ms))
+        try:
+            await self._reading.start(lambda: connect_reader(self._path, self._busy_ms))
+            self._version = await self._writing.do(_data_version)
+        except BaseException:
+            await self._writing.close()
+            raise
+        self._is_open = True
+
+    async def close(self) -> None:
+        """Commits that were asked for are done, then nothing is held any more; safe to call twice."""
+        self._is_open = False
+        await self._reading.close()
+        await self._writing.close()
+        self._lock.release()
+
+    def abandon(self) -> None:
+        """As if the process had died, for tests: threads and lock are gone at once, and the lease's row stays as it is."""
+        self._is_open = False
+        self._reading.abandon()
+        self._writing.abandon()
+        self._lock.release()
+
+    async def commit(self, batch: Batch) -> Mapping[RunId, RunRow]:
+        # Packed here, not in the thread: whatever the caller does with the batch from now on is not written, and the thread does not
+        # have to fight the event loop for the interpreter.
+        parameters = packed(batch)
+        return await self._writing.do(lambda connection: self._writer.commit(connection, batch, parameters))
+
+    async def take_lease(self, node: str, now_us: int, lease_us: int) -> int | None:
+        return await self._writing.do(lambda connection: self._lease.take(connection, node, now_us, now_us + lease_us))
+
+    async def renew_lease(self, epoch: int, now_us: int, lease_us: int) -> bool:
+        return await self._writing.do(lambda connection: self._lease.renew(connection, epoch, now_us + lease_us))
+
+    async def release_lease(self, epoch: int) -> None:
+        await self._writing.do(lambda connection: self._lease.release(connection, epoch))
+
+    async def row(self, run: RunId) -> RunRow | None:
+        rows = await self._reading.do(lambda connection: self._reader.rows(connection, [run]))
+        return rows[0] if rows else None
+
+    async def find(self, query: RunQuery) -> list[RunRow]:
+        return await self._reading.do(lambda connection: self._reader.find(connection, query))
+
+    async def transitions(self, run: RunId, after: int, limit: int) -> list[Transition]:
+        return await self._reading.do(lambda connection: self._reader.transitions(connection, run, after, limit))
+
+    async def load(self, runs: Sequence[RunId]) -> list[Loaded]:
+        return await self._reading.do(lambda connection: self._reader.load(connection, runs))
+
+    async def blobs(self, hashes: Collection[str]) -> dict[str, bytes]:
+        return await self._reading.do(lambda connection: self._reader.blobs(connection, hashes))
+
+    async def reply(self, id: str) -> Reply | None:
+        return await self._reading.do(lambda connection: self._reader.reply(connection, id))
+
+    async def held(self) -> list[RunId]:
+        return await self._reading.do(self._reader.held)
+
+    async def due(self, now_us: int, limit: int) -> list[RunId]:
+        return await self._reading.do(lambda connection: self._reader.due(connection, now_us, limit))
+
+    async def next_wake_us(self) -> int | None:
+        return await self._reading.do(self._reader.next_wake_us)
+
+    async def addressed(self, limit: int) -> list[InboxItem]:
+        return await self._reading.do(lambda connection: self._reader.addressed(connection, limit))
+
+    async def has_news(self) -> bool:
+        # https://www.sqlite.org/pragma.html#pragma_data_version: on one connection it changes when any other has committed.
+        version = await self._writing.do(_data_version)
+        changed, self._version = version != self._version, version
+        return changed
+
+    async def prune_replies(self, before_us: int) -> int:
+        sql = self._statements["prune_replies"]
+        return await self._writing.do(lambda connection: connection.execute(sql, (before_us,)).rowcount)
+
+
+def _data_version(connection: sqlite3.Connection) -> int:
+    version: int = connection.execute("pragma data_version").fetchone()[0]
+    return version

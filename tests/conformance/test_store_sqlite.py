@@ -1,0 +1,26 @@
+"""The store in one SQLite file keeps the promises of the port."""
+
+from pathlib import Path
+
+import pytest
+
+from perdure.ports.store import Store
+from perdure.stores.sqlite import SqliteStore
+from perdure.testing.conformance.store import StoreConformance
+
+
+@pytest.mark.covers("M24", "M31")
+class TestSqliteStore(StoreConformance):
+    @pytest.fixture(autouse=True)
+    def _place(self, tmp_path: Path) -> None:
+        self.path = tmp_path / "perdure.db"
+
+    def make_store(self) -> Store:
+        return SqliteStore(self.path)
+
+    def other_store(self, store: Store) -> Store:
+        return SqliteStore(self.path)
+
+    def crash(self, store: Store) -> None:
+        assert isinstance(store, SqliteStore)
+        store.abandon()
