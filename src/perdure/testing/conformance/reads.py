@@ -131,9 +131,9 @@ class AgendaPromises(StoreHarness):
 
     @promise
     async def test_due_runs_come_earliest_first(self, store: Store) -> None:
-        await put(store, start("held"), start("c", wake_us=30), start("a", wake_us=10), start("b", wake_us=20), start("n", wake_us=None))
-        assert [await store.due(now_us, 9) for now_us in (9, 10, 29, 99)] == [[], ["a"], ["a", "b"], ["a", "b", "c"]]
-        assert await store.due(99, 2) == ["a", "b"]
+        await put(store, start("held"), start("a", wake_us=30), start("c", wake_us=10), start("b", wake_us=20), start("n", wake_us=None))
+        assert [await store.due(now_us, 9) for now_us in (9, 10, 29, 99)] == [[], ["c"], ["c", "b"], ["c", "b", "a"]]
+        assert await store.due(99, 2) == ["c", "b"]
 
     @promise
     async def test_the_next_wake_is_the_earliest_of_those_that_are_not_held(self, store: Store) -> None:
