@@ -12,7 +12,7 @@ from perdure.model.failure import Failure
 from perdure.model.ids import CallName, RunId
 from perdure.model.limits import Limits
 from perdure.model.payload import Content, Payload
-from perdure.model.stimulus import Stimulus, Updated
+from perdure.model.stimulus import Signalled, Stimulus, Updated
 
 
 class RunIdentity(Struct, frozen=True):
@@ -62,6 +62,10 @@ class Decider(Protocol):
 
     def query(self, method: str, args: Sequence[Content], kwargs: dict[str, Content]) -> Content:
         """Answer from the present state without changing it. Whatever user code raises comes out."""
+        ...
+
+    def unread_signals(self) -> list[Signalled]:
+        """Give the signals that arrived and were not read, in order of arrival."""
         ...
 
     def returns(self, call: CallName) -> Any:

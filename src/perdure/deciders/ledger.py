@@ -1,6 +1,8 @@
 """What is open in a run: the fold of its journal, the same for every decider, for the engine and for ``why()``."""
 
+from collections import Counter
 from collections.abc import Iterable
+from heapq import heappop, heappush
 from typing import Any
 
 from msgspec import Struct
@@ -8,8 +10,8 @@ from msgspec import Struct
 from perdure.model import fact as facts
 from perdure.model.fact import AnyFact
 from perdure.model.failure import Failure
-from perdure.model.ids import CallName, RunId
-from perdure.model.payload import Payload
+from perdure.model.ids import CallName
+from perdure.model.payload import Payload, digest_of
 
 
 class OpenCall(Struct):
@@ -34,16 +36,31 @@ class OpenCall(Struct):
 class Ledger:
     """Open calls, timers, awaited signals, children, unread signals, and the ids that must take effect once."""
 
-    __slots__ = ("awaited", "calls", "children", "facts_count", "named_signals", "timers", "unread", "updates")
+    __slots__ = (
+        "_dues",
+        "awaited",
+        "calls",
+        "children",
+        "facts_count",
+        "is_cancelling",
+        "named_signals",
+        "timers",
+        "unread",
+        "unread_counts",
+        "updates",
+    )
 
     def __init__(self) -> None:
         self.facts_count = 0
+        self._dues: list[tuple[int, CallName]] = []
         self.calls: dict[CallName, OpenCall] = {}
         self.timers: dict[CallName, facts.TimerStarted] = {}
         self.awaited: dict[CallName, facts.SignalAwaited] = {}
         self.children: dict[CallName, facts.ChildStarted] = {}
         self.unread: dict[str, tuple[facts.SignalReceived, bytes | None]] = {}
-        self.named_signals: dict[str, facts.SignalReceived] = {}
+        self.unread_counts: Counter[str] = Counter()
+        self.named_signals: dict[str, str] = {}
+        self.is_cancelling = False
         self.updates: dict[str, facts.UpdateCompleted | facts.UpdateFailed | None] = {}
 
     def apply_all(self, entries: Iterable[AnyFact], at_us: int, data: bytes | None) -> None:
@@ -63,15 +80,32 @@ class Ledger:
 
     def next_us(self) -> int | None:
         """Give the earliest instant at which a timer or a retry is due; ``None`` if none is set."""
-        dues = [timer.due_us for timer in self.timers.values()]
-        dues += [call.retry_us for call in self.calls.values() if call.retry_us]
-        return min(dues, default=None)
+        while self._dues:
+            due_us, call = self._dues[0]
+            if self._is_due_at(call, due_us):
+                return due_us
+            heappop(self._dues)
+        return None
+
+    def take_due(self, now_us: int) -> list[CallName]:
+        """Take the timers and retries that are due, earliest first."""
+        due: list[CallName] = []
+        while (next_us := self.next_us()) is not None and next_us <= now_us:
+            due.append(heappop(self._dues)[1])
+        return due
+
+    def remind(self, call: CallName, due_us: int) -> None:
+        heappush(self._dues, (due_us, call))
+
+    def _is_due_at(self, call: CallName, due_us: int) -> bool:
+        timer = self.timers.get(call)
+        if timer is not None:
+            return timer.due_us == due_us
+        retried = self.calls.get(call)
+        return retried is not None and retried.retry_us == due_us
 
     def unread_count(self, channel: str) -> int:
-        return sum(1 for signal, _ in self.unread.values() if signal.channel == channel)
-
-    def is_child(self, run: RunId) -> bool:
-        return any(child.run == run for child in self.children.values())
+        return self.unread_counts[channel]
 
 
 def _scheduled(ledger: Ledger, fact: facts.ActionScheduled, at_us: int, data: bytes | None) -> None:
@@ -101,6 +135,7 @@ def _attempt_failed(ledger: Ledger, fact: facts.AttemptFailed, at_us: int, data:
         call.retry_us = fact.retry_us
         call.error = fact.error
         call.details, call.details_data = fact.details, data
+        ledger.remind(fact.call, fact.retry_us)
 
 
 def _attempt_lost(ledger: Ledger, fact: facts.AttemptLost, at_us: int, data: bytes | None) -> None:
@@ -120,6 +155,7 @@ def _pending(ledger: Ledger, fact: facts.ActionPending, at_us: int, data: bytes 
 
 def _timer_started(ledger: Ledger, fact: facts.TimerStarted, at_us: int, data: bytes | None) -> None:
     ledger.timers[fact.call] = fact
+    ledger.remind(fact.call, fact.due_us)
 
 
 def _timer_ended(ledger: Ledger, fact: Any, at_us: int, data: bytes | None) -> None:
@@ -128,8 +164,9 @@ def _timer_ended(ledger: Ledger, fact: Any, at_us: int, data: bytes | None) -> N
 
 def _signal_received(ledger: Ledger, fact: facts.SignalReceived, at_us: int, data: bytes | None) -> None:
     ledger.unread[fact.id] = (fact, data)
+    ledger.unread_counts[fact.channel] += 1
     if fact.is_named:
-        ledger.named_signals[fact.id] = fact
+        ledger.named_signals[fact.id] = digest_of(fact.value, data)
 
 
 def _signal_awaited(ledger: Ledger, fact: facts.SignalAwaited, at_us: int, data: bytes | None) -> None:
@@ -138,11 +175,21 @@ def _signal_awaited(ledger: Ledger, fact: facts.SignalAwaited, at_us: int, data:
 
 def _signal_taken(ledger: Ledger, fact: facts.SignalTaken, at_us: int, data: bytes | None) -> None:
     ledger.awaited.pop(fact.call, None)
-    ledger.unread.pop(fact.id, None)
+    _read(ledger, fact.id)
 
 
 def _signal_discarded(ledger: Ledger, fact: facts.SignalDiscarded, at_us: int, data: bytes | None) -> None:
-    ledger.unread.pop(fact.id, None)
+    _read(ledger, fact.id)
+
+
+def _read(ledger: Ledger, signal: str) -> None:
+    found = ledger.unread.pop(signal, None)
+    if found is not None:
+        ledger.unread_counts[found[0].channel] -= 1
+
+
+def _cancel_requested(ledger: Ledger, fact: facts.CancelRequested, at_us: int, data: bytes | None) -> None:
+    ledger.is_cancelling = True
 
 
 def _child_started(ledger: Ledger, fact: facts.ChildStarted, at_us: int, data: bytes | None) -> None:
@@ -159,6 +206,7 @@ def _update_answered(ledger: Ledger, fact: Any, at_us: int, data: bytes | None) 
 
 
 def _started(ledger: Ledger, fact: facts.RunStarted, at_us: int, data: bytes | None) -> None:
+    ledger.named_signals.update(fact.seen)
     for signal in fact.carried:
         _signal_received(ledger, signal, at_us, data)
 
@@ -180,6 +228,7 @@ _HANDLERS: dict[type, Any] = {
     facts.SignalTaken: _signal_taken,
     facts.SignalDiscarded: _signal_discarded,
     facts.ChildStarted: _child_started,
+    facts.CancelRequested: _cancel_requested,
     facts.ChildCompleted: _child_ended,
     facts.ChildFailed: _child_ended,
     facts.UpdateAccepted: _update_accepted,

@@ -1,6 +1,7 @@
 """Values to bytes and back: JSON by default, ``bytes`` as they are, then any further codecs."""
 
 from collections.abc import Sequence
+from hashlib import sha256
 from typing import Any, Protocol
 
 import msgspec
@@ -59,6 +60,15 @@ class Serializer:
             if changed is not None:
                 name, data = f"{name}+{codec.name}", changed
         return Content(name, data)
+
+    def digest(self, args: Sequence[Any], kwargs: dict[str, Any]) -> str:
+        """Give a hash of arguments before any codec: equal values, equal digest, whatever key they are encrypted with."""
+        hash = sha256()
+        for value in (*args, *(part for pair in sorted(kwargs.items()) for part in pair)):
+            data = value if type(value) is bytes else self._json(value, "an argument")
+            hash.update(len(data).to_bytes(8, "big"))
+            hash.update(data)
+        return hash.hexdigest()
 
     def decode(self, content: Content, wanted: Any = Any, what: str = "a value") -> Any:
         """Give the value as the type ``wanted``. Raises `InvalidValue` if the content is not of that type or cannot be read."""

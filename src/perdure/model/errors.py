@@ -1,16 +1,16 @@
 """Every error Perdure raises.
 
-    PerdureError
-    ├── NotFound ............ the thing named does not exist          RunNotFound CallNotFound DefinitionNotFound
-    ├── Conflict ............ it exists with other content or state   RunConflict SignalConflict RunEnded CallClosed DefinitionConflict
-    ├── Invalid ............. the input is wrong; do not try again    InvalidOption InvalidArguments InvalidValue CorruptJournal
-    ├── Unavailable ......... try again later                         StoreUnavailable EngineClosed AnswerOverdue
-    ├── LeaseLost ........... another node has the runs now
-    ├── NonDeterministic .... workflow code cannot be replayed        ForbiddenInWorkflow ReplayMismatch
-    ├── Unsupported ......... this product or version cannot do it
-    ├── TooLarge ............ a limit was reached                     PayloadTooLarge JournalTooLong TooManyCalls TooManySignals TooManySteps
-    ├── Internal ............ our mistake
-    └── Ended badly ......... how user code ended                     ActionFailed ActionTimedOut AttemptsLost RunFailed RunCancelled
+PerdureError
+├── NotFound ............ the thing named does not exist          RunNotFound CallNotFound DefinitionNotFound
+├── Conflict ............ it exists with other content or state   RunConflict SignalConflict RunEnded CallClosed DefinitionConflict
+├── Invalid ............. the input is wrong; do not try again    InvalidOption InvalidArguments InvalidValue CorruptJournal
+├── Unavailable ......... try again later                         StoreUnavailable EngineClosed AnswerOverdue
+├── LeaseLost ........... another node has the runs now
+├── NonDeterministic .... workflow code cannot be replayed        ForbiddenInWorkflow ReplayMismatch
+├── Unsupported ......... this product or version cannot do it
+├── TooLarge ............ a limit was reached                     PayloadTooLarge JournalTooLong TooManyCalls TooManySignals TooManySteps
+├── Internal ............ our mistake
+└── Ended badly ......... how user code ended                     ActionFailed ActionTimedOut AttemptsLost RunFailed RunCancelled
 """
 
 from typing import Any
@@ -150,11 +150,15 @@ class JournalTooLong(TooLarge):
 
 
 class TooManyCalls(TooLarge):
-    text = "{size} calls are open at once; the limit calls_open_max is {limit}. Start fewer at a time (asyncio.Semaphore) or raise the limit."
+    text = (
+        "{size} calls are open at once; the limit calls_open_max is {limit}. Start fewer at a time (asyncio.Semaphore) or raise the limit."
+    )
 
 
 class TooManySignals(TooLarge):
-    text = "{size} signals wait unread on channel {channel!r} of run {run!r}; the limit signals_buffered_max is {limit}. Send it again later."
+    text = (
+        "{size} signals wait unread on channel {channel!r} of run {run!r}; the limit signals_buffered_max is {limit}. Send it again later."
+    )
 
 
 class TooManySteps(TooLarge):

@@ -16,7 +16,9 @@ class Fact(Struct, frozen=True, omit_defaults=True, tag_field="fact", tag=True):
 
 
 class RunStarted(Fact, frozen=True):
-    """The run (or its next incarnation) began. ``carried``: signals not yet read by the incarnation before."""
+    """The run (or its next incarnation) began. ``carried``: signals not yet read by the incarnation before. ``seen``: digests of
+    the signals that were sent with an id, by id.
+    """
 
     definition: str
     args: tuple[Payload, ...] = ()
@@ -24,6 +26,7 @@ class RunStarted(Fact, frozen=True):
     version: int = 1
     seed: int = 0
     carried: tuple["SignalReceived", ...] = ()
+    seen: dict[str, str] = {}
 
 
 class ActionScheduled(Fact, frozen=True):

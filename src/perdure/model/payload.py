@@ -73,3 +73,10 @@ def content_of(payload: Payload, data: bytes | None, blobs: dict[str, bytes]) ->
     if data is None or payload.at < 0 or payload.at + payload.size > len(data):
         raise CorruptJournal(what=f"the row's data does not hold bytes {payload.at}..{payload.at + payload.size}")
     return Content(payload.codec, data[payload.at : payload.at + payload.size])
+
+
+def digest_of(payload: Payload, data: bytes | None) -> str:
+    """Give a hash of the payload's bytes, wherever they lie: equal content, equal digest."""
+    if payload.blob:
+        return payload.blob
+    return sha256(content_of(payload, data, {}).data).hexdigest()

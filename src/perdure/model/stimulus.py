@@ -23,6 +23,7 @@ class Begun(Struct, frozen=True):
     kwargs: dict[str, Content]
     seed: int
     carried: tuple[Signalled, ...] = ()
+    seen: dict[str, str] = {}
 
 
 class Succeeded(Struct, frozen=True, gc=False):

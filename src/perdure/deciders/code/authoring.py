@@ -176,9 +176,7 @@ class Workflow(Generic[P, R]):
         context.commands.append(start)
         return start.run
 
-    def _child(
-        self, context: RunContext, args: tuple[Any, ...], kwargs: dict[str, Any], *, is_detached: bool
-    ) -> commands.StartChild:
+    def _child(self, context: RunContext, args: tuple[Any, ...], kwargs: dict[str, Any], *, is_detached: bool) -> commands.StartChild:
         call = context.open_call()
         contents, keywords = self.definition.encode_arguments(context.tools.serializer, args, kwargs)
         options = self.start_options
@@ -276,9 +274,7 @@ def workflow(
         entry = target.run if is_class else target
         if not inspect.iscoroutinefunction(entry):
             raise InvalidOption(option="@workflow", found=repr(target), expected="an async def, or a class with 'async def run'")
-        definition = CodeDefinition(
-            entry, name=name or target.__name__, version=version, check=check, factory=target if is_class else None
-        )
+        definition = CodeDefinition(entry, name=name or target.__name__, version=version, check=check, factory=target if is_class else None)
         if is_class:
             _collect_methods(target, definition)
         (registry or default_registry).add_definition(definition)
@@ -351,7 +347,9 @@ class Signal(Generic[T]):
         """Inside a workflow: the next signal. Each is given to one reader, in order of arrival; those that came early were kept."""
         context = current_context()
         if context is None:
-            raise Unsupported(what=f"signal {self.name!r}.receive() outside a workflow", why="there is no run to receive it; send with run.send")
+            raise Unsupported(
+                what=f"signal {self.name!r}.receive() outside a workflow", why="there is no run to receive it; send with run.send"
+            )
         return context.receive(self.name, self.type, discards_early=self.early == "discard", line=line_of(sys._getframe(1)))
 
     async def __aiter__(self) -> AsyncIterator[T]:

@@ -93,9 +93,7 @@ class RunContext:
                 self.commands.append(commands.CancelCall(call))
             raise
 
-    def encode_arguments(
-        self, name: str, args: Sequence[Any], kwargs: dict[str, Any]
-    ) -> tuple[tuple[Content, ...], dict[str, Content]]:
+    def encode_arguments(self, name: str, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[tuple[Content, ...], dict[str, Content]]:
         """Give the contents of arguments; a large ``bytes`` that is passed again and again is encoded once."""
         contents = tuple([self._encode(value, name) for value in args])
         return contents, ({key: self._encode(value, name) for key, value in kwargs.items()} if kwargs else {})
@@ -176,9 +174,7 @@ class RunContext:
         if reader is None:
             channel.unread.append(signal)
             return
-        reader.future.set_result(
-            self.tools.serializer.decode(signal.content, reader.wanted, f"the signal {signal.channel!r}")
-        )
+        reader.future.set_result(self.tools.serializer.decode(signal.content, reader.wanted, f"the signal {signal.channel!r}"))
         self.commands.append(taking(reader.call, signal))
 
     # What code asks for directly.

@@ -168,6 +168,9 @@ class CodeDecider:
         answer = self.context.read(lambda: self._instance.call_query(query, values, keywords))
         return self.context.tools.serializer.encode(answer, f"the answer of {method}")
 
+    def unread_signals(self) -> list[Signalled]:
+        return [signal for channel in self.context.channels.values() for signal in channel.unread]
+
     def returns(self, call: CallName) -> Any:
         waiting = self.context.waiting.get(call)
         return Any if waiting is None else waiting.returns

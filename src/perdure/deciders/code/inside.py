@@ -1,5 +1,6 @@
 """What workflow code asks of Perdure besides calls: time, chance, side effects, versions, state."""
 
+import asyncio
 import sys
 from collections.abc import Callable
 from datetime import datetime
@@ -9,7 +10,6 @@ from uuid import UUID
 
 from msgspec import Struct
 
-import asyncio
 from perdure.deciders.code.context import RunContext
 from perdure.deciders.code.decider import ContinuedAsNew
 from perdure.deciders.code.loop import current_context

@@ -82,9 +82,7 @@ class Signature:
         except TypeError as error:
             raise InvalidArguments(what=self._function.__name__, problem=str(error), signature=self.text) from None
 
-    def encode(
-        self, serializer: Serializer, args: Sequence[Any], kwargs: dict[str, Any]
-    ) -> tuple[tuple[Content, ...], dict[str, Content]]:
+    def encode(self, serializer: Serializer, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[tuple[Content, ...], dict[str, Content]]:
         """Give the contents of the arguments, each proved to be readable as its declared type."""
         self.check(args, kwargs)
         what = f"an argument of {self._function.__name__}"
@@ -93,9 +91,7 @@ class Signature:
         self.decode(serializer, contents, keywords)
         return contents, keywords
 
-    def decode(
-        self, serializer: Serializer, args: Sequence[Content], kwargs: dict[str, Content]
-    ) -> tuple[list[Any], dict[str, Any]]:
+    def decode(self, serializer: Serializer, args: Sequence[Content], kwargs: dict[str, Content]) -> tuple[list[Any], dict[str, Any]]:
         """Give the arguments as their declared types; raises `InvalidArguments`."""
         if not self._is_read:
             self._read()

@@ -1,0 +1,58 @@
+"""The way to a node in this process."""
+
+from collections.abc import Sequence
+
+from perdure.client.gateway import Last, StartRequest
+from perdure.deciders.decider import BranchPlace
+from perdure.engine.desk import Desk
+from perdure.model.errors import DefinitionNotFound
+from perdure.model.ids import RunId
+from perdure.model.payload import Content
+from perdure.model.run import RunRow, Status
+from perdure.model.stimulus import Failed, Signalled, Succeeded, Updated
+from perdure.ports.definitions import Definitions
+from perdure.ports.store import Store
+
+
+class LocalGateway:
+    def __init__(self, desk: Desk, store: Store, definitions: Definitions) -> None:
+        self.store = store
+        self._desk = desk
+        self._definitions = definitions
+
+    async def start(self, request: StartRequest) -> RunRow | None:
+        row = request.row
+        try:
+            definition = self._definitions.definition(row.definition, row.version or None)
+            row.version = definition.version
+        except DefinitionNotFound:
+            definition = None
+        return await self._desk.start(row, definition, request.begun, is_checked=request.is_checked, replaces=request.replaces)
+
+    async def signal(self, run: RunId, signal: Signalled) -> None:
+        await self._desk.tell(run, signal)
+
+    async def update(self, run: RunId, update: Updated) -> Content:
+        answer: Content = await self._desk.tell(run, update)
+        return answer
+
+    async def query(self, run: RunId, method: str, args: Sequence[Content], kwargs: dict[str, Content]) -> Content:
+        return await self._desk.query(run, method, args, kwargs)
+
+    async def cancel(self, run: RunId, reason: str) -> bool:
+        return await self._desk.cancel(run, reason)
+
+    async def resume(self, run: RunId) -> Status | None:
+        return await self._desk.resume(run)
+
+    async def give_outcome(self, run: RunId, base: int, outcome: Succeeded | Failed) -> None:
+        await self._desk.give_outcome(run, base, outcome)
+
+    async def end_of(self, run: RunId) -> Last | None:
+        return await self._desk.end_of(run)
+
+    async def change_of(self, run: RunId) -> None:
+        await self._desk.change_of(run)
+
+    async def places(self, run: RunId) -> list[BranchPlace]:
+        return await self._desk.places(run)

@@ -1,0 +1,160 @@
+"""The way to a node in another process: through the inboxes and replies of the store they share."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from perdure.client.gateway import Last, StartRequest
+from perdure.deciders.decider import BranchPlace
+from perdure.model import fact as facts
+from perdure.model.duration import span_text
+from perdure.model.errors import AnswerOverdue, RunEnded, RunNotFound
+from perdure.model.failure import exception_of
+from perdure.model.ids import RunId
+from perdure.model.message import (
+    AnyMessage,
+    AskQuery,
+    GiveOutcome,
+    RecordFact,
+    RequestCancel,
+    RequestResume,
+    RequestUpdate,
+    SendSignal,
+    decode_answer,
+    encode_message,
+)
+from perdure.model.payload import Attachments, Content, Payload, content_of
+from perdure.model.run import RunRow, Status
+from perdure.model.stimulus import Failed, Signalled, Succeeded, Updated
+from perdure.ports.clock import Clock, Entropy
+from perdure.ports.store import Batch, InboxItem, Store
+
+POLL_FIRST_S = 0.005
+POLL_MAX_S = 0.25
+
+
+class RemoteGateway:
+    """``patience_us``: how long an answer is waited for before `AnswerOverdue`."""
+
+    def __init__(self, store: Store, clock: Clock, entropy: Entropy, *, inline_max: int, patience_us: int) -> None:
+        self.store = store
+        self._clock = clock
+        self._entropy = entropy
+        self._inline_max = inline_max
+        self._patience_us = patience_us
+
+    async def start(self, request: StartRequest) -> RunRow | None:
+        row, begun = request.row, request.begun
+
+        def message(attachments: Attachments) -> AnyMessage:
+            args = tuple(attachments.place(content) for content in begun.args)
+            kwargs = {name: attachments.place(content) for name, content in begun.kwargs.items()}
+            return RecordFact(facts.RunStarted(row.definition, args, kwargs, row.version, begun.seed))
+
+        batch, _ = self._posting(row.id, f"{row.id}#start", message)
+        batch.starts.append(row)
+        if request.is_checked:
+            batch.checked.add(row.id)
+        return (await self.store.commit(batch)).get(row.id)
+
+    def _posting(self, run: RunId, id: str, make: Callable[[Attachments], AnyMessage]) -> tuple[Batch, InboxItem]:
+        attachments = Attachments(self._inline_max)
+        body = encode_message(make(attachments))
+        data = None if attachments.data is None else bytes(attachments.data)
+        item = InboxItem(run, id, self._clock.now_us(), body, data)
+        return Batch(posts=[item], blobs=attachments.blobs or {}), item
+
+    async def _post(self, run: RunId, id: str, make: Callable[[Attachments], AnyMessage], asked: str) -> None:
+        row = await self.store.row(run)
+        if row is None:
+            raise RunNotFound(run=run)
+        if row.status.is_final:
+            raise RunEnded(run=run, status=row.status, asked=asked)
+        await self.store.commit(self._posting(run, id, make)[0])
+
+    async def _answer(self, id: str, asked: str) -> Content | None:
+        end_us, pause = self._clock.now_us() + self._patience_us, POLL_FIRST_S
+        while (reply := await self.store.reply(id)) is None:
+            if self._clock.now_us() > end_us:
+                raise AnswerOverdue(asked=asked, span=span_text(self._patience_us))
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, POLL_MAX_S)
+        answer = decode_answer(reply.body)
+        if answer.error is not None:
+            raise exception_of(answer.error)
+        if answer.value is None:
+            return None
+        blobs = await self.store.blobs([answer.value.blob]) if answer.value.blob else {}
+        return content_of(answer.value, reply.data, blobs)
+
+    async def signal(self, run: RunId, signal: Signalled) -> None:
+        await self._post(
+            run,
+            signal.id,
+            lambda attachments: SendSignal(signal.channel, attachments.place(signal.content), signal.is_named),
+            f"the signal {signal.channel!r}",
+        )
+
+    async def update(self, run: RunId, update: Updated) -> Content:
+        asked = f"the update {update.method!r}"
+
+        def message(attachments: Attachments) -> AnyMessage:
+            return RequestUpdate(update.method, *_placed(update.args, update.kwargs, attachments))
+
+        await self._post(run, update.id, message, asked)
+        answer = await self._answer(update.id, asked)
+        return answer if answer is not None else Content("json", b"null")
+
+    async def query(self, run: RunId, method: str, args: Sequence[Content], kwargs: dict[str, Content]) -> Content:
+        id, asked = self._entropy.token(), f"the query {method!r}"
+        await self._post(run, id, lambda attachments: AskQuery(method, *_placed(args, kwargs, attachments)), asked)
+        answer = await self._answer(id, asked)
+        return answer if answer is not None else Content("json", b"null")
+
+    async def cancel(self, run: RunId, reason: str) -> bool:
+        try:
+            await self._post(run, f"{run}#cancel", lambda _: RequestCancel(reason), "cancel")
+        except RunEnded:
+            return False
+        return True
+
+    async def resume(self, run: RunId) -> Status | None:
+        id = self._entropy.token()
+        await self._post(run, id, lambda _: RequestResume(), "resume")
+        await self._answer(id, f"the resume of {run!r}")
+        row = await self.store.row(run)
+        return None if row is None else row.status
+
+    async def give_outcome(self, run: RunId, base: int, outcome: Succeeded | Failed) -> None:
+        id = self._entropy.token()
+
+        def message(attachments: Attachments) -> AnyMessage:
+            if isinstance(outcome, Succeeded):
+                return GiveOutcome(base, outcome.call, value=attachments.place(outcome.content))
+            return GiveOutcome(base, outcome.call, error=outcome.failure)
+
+        await self._post(run, id, message, "the outcome")
+        await self._answer(id, "the outcome of an open call")
+
+    async def end_of(self, run: RunId) -> Last | None:
+        pause = POLL_FIRST_S
+        while True:
+            row = await self.store.row(run)
+            if row is None:
+                raise RunNotFound(run=run)
+            if row.status.is_final:
+                return None
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, POLL_MAX_S)
+
+    async def change_of(self, run: RunId) -> Any:
+        await asyncio.sleep(POLL_MAX_S)
+
+    async def places(self, run: RunId) -> list[BranchPlace]:
+        return []
+
+
+def _placed(
+    args: Sequence[Content], kwargs: dict[str, Content], attachments: Attachments
+) -> tuple[tuple[Payload, ...], dict[str, Payload]]:
+    return tuple(attachments.place(entry) for entry in args), {name: attachments.place(entry) for name, entry in kwargs.items()}

@@ -1,0 +1,185 @@
+"""What clients ask of the node in their own process. Protects callers: an answer comes after the commit, never before (G2)."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from perdure.deciders.decider import BranchPlace, Definition
+from perdure.engine.live import Arrival, LiveRun, Phase
+from perdure.engine.record import Told
+from perdure.model.command import Cancel, Complete, Fail
+from perdure.model.errors import CallClosed, CallNotFound, EngineClosed, InvalidValue, RunEnded, Unavailable
+from perdure.model.ids import RunId, call_key
+from perdure.model.payload import Content
+from perdure.model.run import RunRow, Status
+from perdure.model.stimulus import Begun, CancelAsked, Failed, Signalled, Stimulus, Succeeded, Updated
+
+if TYPE_CHECKING:
+    from perdure.engine.node import Node
+
+Last = Complete | Fail | Cancel
+
+
+class Desk:
+    def __init__(self, node: "Node") -> None:
+        self._node = node
+        self._ends: dict[RunId, list[asyncio.Future[Last]]] = {}
+        self._starts: dict[RunId, asyncio.Future[RunRow | None]] = {}
+        self._changes: dict[RunId, list[asyncio.Future[None]]] = {}
+        node.pump.on_end = self._on_end
+        node.pump.on_refused = self._on_refused
+        node.pump.on_commit = self._on_commit
+
+    async def start(
+        self, row: RunRow, definition: Definition | None, begun: Begun, *, is_checked: bool, replaces: bool = False
+    ) -> RunRow | None:
+        """The run is durable; gives the row that was there before if its id was taken."""
+        node = self._node
+        self._require_open(f"the start of {row.definition!r}")
+        if is_checked:
+            if (under_way := self._starts.get(row.id)) is not None:
+                await asyncio.shield(under_way)
+            if node.roster.get(row.id) is not None or await node.around.store.row(row.id) is not None:
+                return await node.around.store.row(row.id)
+        future: asyncio.Future[RunRow | None] = asyncio.get_running_loop().create_future()
+        if definition is None:
+            node.pump.park_start(row, begun, f"the workflow {row.definition!r} is not registered on this node", is_checked=is_checked)
+            await node.committer.idle()
+            return None
+        self._starts[row.id] = future
+        node.pump.begin(row, definition, begun, is_checked=is_checked, now_us=node.around.clock.now_us())
+        node.pump.schedule()
+        return await future
+
+    async def tell(self, run: RunId, stimulus: Stimulus) -> Any:
+        """The stimulus is durable; for an update, gives the content of its answer. Raises `RunNotFound`, `RunEnded`, or why it was refused."""
+        live = await self._node.live(run)
+        done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._node.pump.tell(live, Arrival(stimulus, done=done))
+        return await done
+
+    async def signal(self, run: RunId, signal: Signalled) -> None:
+        await self.tell(run, signal)
+
+    async def update(self, run: RunId, update: Updated) -> Content:
+        answer: Content = await self.tell(run, update)
+        return answer
+
+    async def cancel(self, run: RunId, reason: str) -> bool:
+        """The run has been asked to end; ``False`` if it has ended already."""
+        live = await self._node.live(run)
+        if live.phase is Phase.STOPPED:
+            self._node.pump.cancel_stopped(live, reason)
+            await self._node.committer.idle()
+            return True
+        try:
+            await self.tell(run, CancelAsked(reason))
+        except RunEnded:
+            return False
+        return True
+
+    async def resume(self, run: RunId) -> Status:
+        """A stalled run was replayed anew; gives its status after that. Raises `RunEnded`."""
+        live = await self._node.live(run)
+        if live.phase is Phase.ENDED:
+            raise RunEnded(run=run, status=live.row.status, asked="resume")
+        if live.phase is Phase.STOPPED:
+            self._node.postroom.forget(run)
+            live = await self._node.reload(live)
+            await self._node.committer.idle()
+        return live.row.status
+
+    async def query(self, run: RunId, method: str, args: Sequence[Content], kwargs: dict[str, Content]) -> Content:
+        return self.query_now(await self._node.live(run), method, args, kwargs)
+
+    def query_now(self, run: LiveRun, method: str, args: Sequence[Content], kwargs: dict[str, Content]) -> Content:
+        """Answer from the state that is durable or about to be; raises `Unavailable` for a run without a mind."""
+        if run.decider is None:
+            raise Unavailable(f"The run {run.row.id!r} is {run.row.status}; its state is not in memory. Read what it published instead.")
+        return run.decider.query(method, args, kwargs)
+
+    async def places(self, run: RunId) -> list[BranchPlace]:
+        """Tell where the branches of a run stand; empty for one that cannot run here."""
+        live = await self._node.live(run)
+        return live.decider.places() if live.decider is not None else []
+
+    async def give_outcome(self, run: RunId, base: int, outcome: Stimulus) -> None:
+        """The open call has this outcome. A value of the wrong type raises `InvalidValue`, and the call stays open (I32)."""
+        assert isinstance(outcome, Succeeded | Failed)
+        live = await self._node.live(run)
+        key = call_key(run, base, outcome.call)
+        open_call = live.ledger.calls.get(outcome.call)
+        if live.phase is Phase.ENDED or live.row.base != base:
+            raise CallNotFound(key=key)
+        if open_call is None:
+            raise CallClosed(key=key, found="it has an outcome already, or was cancelled")
+        if not open_call.is_pending:
+            raise CallClosed(key=key, found="its action has not returned perdure.pending()")
+        if isinstance(outcome, Succeeded):
+            self._check_type(live, outcome, key)
+        await self._tell_outcome(live, outcome, open_call.attempt)
+
+    def _check_type(self, run: LiveRun, outcome: Succeeded, key: str) -> None:
+        wanted = Any if run.decider is None else run.decider.returns(outcome.call)
+        try:
+            self._node.around.tools.serializer.decode(outcome.content, wanted, f"the outcome of {key}")
+        except InvalidValue as error:
+            raise InvalidValue(what=f"the outcome of {key}", problem=f"{error} The call stays open") from error
+
+    async def _tell_outcome(self, run: LiveRun, outcome: Stimulus, attempt: int) -> None:
+        done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._node.pump.tell(run, Arrival(outcome, told=Told(attempt), done=done))
+        await done
+
+    async def end_of(self, run: RunId) -> Last | None:
+        """Wait for the run's end; ``None`` if it had ended before, and the journal has its last word."""
+        self._require_open(f"the result of {run!r}")
+        future: asyncio.Future[Last] = asyncio.get_running_loop().create_future()
+        waiting = self._ends.setdefault(run, [])
+        waiting.append(future)
+        try:
+            row = None if self._node.roster.get(run) is not None else await self._node.around.store.row(run)
+            if row is not None and row.status.is_final and not future.done():
+                return None
+            return await future
+        finally:
+            if future in waiting:
+                waiting.remove(future)
+            if not waiting:
+                self._ends.pop(run, None)
+
+    async def change_of(self, run: RunId) -> None:
+        """Wait until the run has a new journal row."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._changes.setdefault(run, []).append(future)
+        await future
+
+    def _require_open(self, asked: str) -> None:
+        if not self._node.is_open:
+            raise EngineClosed(state="closed", asked=asked)
+
+    def _on_end(self, run: LiveRun, last: Last) -> None:
+        for future in self._ends.pop(run.row.id, ()):
+            if not future.done():
+                future.set_result(last)
+
+    def _on_refused(self, run: LiveRun, known: RunRow) -> None:
+        future = self._starts.pop(run.row.id, None)
+        if future is not None and not future.done():
+            future.set_result(known)
+
+    def _on_commit(self, run: RunId) -> None:
+        future = self._starts.pop(run, None)
+        if future is not None and not future.done():
+            future.set_result(None)
+        for change in self._changes.pop(run, ()):
+            if not change.done():
+                change.set_result(None)
+
+    def close(self) -> None:
+        """Whoever still waits is told that the engine has closed."""
+        error = EngineClosed(state="closed", asked="the wait")
+        waiting: list[asyncio.Future[Any]] = [future for group in (*self._ends.values(), *self._changes.values()) for future in group]
+        for future in (*waiting, *self._starts.values()):
+            if not future.done():
+                future.set_exception(error)

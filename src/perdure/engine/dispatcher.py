@@ -1,0 +1,175 @@
+"""Hands calls to performers and takes their outcomes back. Protects from losing an attempt, and from trying again what must not be."""
+
+from collections import deque
+from collections.abc import Callable
+from random import Random
+
+from msgspec import Raw, json
+
+from perdure.deciders.ledger import OpenCall
+from perdure.engine.live import Arrival, LiveRun, Phase
+from perdure.engine.record import Told
+from perdure.model import fact as facts
+from perdure.model.call import Attempt, OnLost, Outcome
+from perdure.model.command import RunAction
+from perdure.model.failure import Failure
+from perdure.model.ids import CallName, RunId, call_key
+from perdure.model.limits import Limits
+from perdure.model.payload import Attachments, Content, content_of
+from perdure.model.stimulus import Failed, Succeeded
+from perdure.ports.clock import Clock
+from perdure.ports.performer import Performer
+
+Tell = Callable[[LiveRun, Arrival], None]
+
+
+class Dispatcher:
+    """``tell`` takes an arrival to its run; ``find`` gives the live run of an id. ``is_draining``: nothing new is begun."""
+
+    def __init__(
+        self, performer: Performer, clock: Clock, *, tell: Tell, find: Callable[[RunId], LiveRun | None], limits: Limits, random: Random
+    ) -> None:
+        self._performer = performer
+        self._clock = clock
+        self._tell = tell
+        self._find = find
+        self._limits = limits
+        self._random = random
+        self._queue: deque[tuple[RunId, CallName]] = deque()
+        self.running = 0
+        self.late = 0
+        self.is_draining = False
+        self.on_quiet: Callable[[LiveRun], None] = lambda run: None
+        self.on_beat: Callable[[Attempt, Content], None] = lambda attempt, content: None
+
+    def dispatch(self, run: LiveRun, call: CallName) -> None:
+        """The call's next attempt begins, now or when there is room for it."""
+        if self.is_draining:
+            return
+        if self.running >= self._limits.attempts_running_max:
+            self._queue.append((run.row.id, call))
+            return
+        self._begin(run, call)
+
+    def _begin(self, run: LiveRun, call: CallName) -> None:
+        open_call, asked = run.ledger.calls.get(call), run.specs.get(call)
+        if open_call is None or asked is None or asked.spec.function is None or call in run.performances:
+            return
+        policy = asked.spec.retry
+        attempt = Attempt(
+            key=call_key(run.row.id, run.row.base, call),
+            run=run.row.id,
+            base=run.row.base,
+            call=call,
+            number=open_call.attempt,
+            spec=asked.spec,
+            args=asked.args,
+            kwargs=asked.kwargs,
+            end_us=policy.end_us(open_call.scheduled_us),
+            details=run.details.pop(call, None),
+        )
+        self.running += 1
+        run.performances[call] = None
+        performance = self._performer.perform(attempt, self._on_outcome, self._on_beat)
+        if call in run.performances:
+            run.performances[call] = performance
+
+    def cancel(self, run: LiveRun, call: CallName) -> None:
+        """The attempt under way is asked to stop; whatever it says later is dropped."""
+        run.specs.pop(call, None)
+        performance = run.performances.get(call)
+        if performance is not None:
+            performance.cancel()
+
+    def _on_outcome(self, attempt: Attempt, outcome: Outcome) -> None:
+        self.running -= 1
+        run = self._find(attempt.run)
+        if run is None or run.row.base != attempt.base or run.phase is Phase.ENDED:
+            self.late += 1
+        else:
+            run.performances.pop(attempt.call, None)
+            open_call = run.ledger.calls.get(attempt.call)
+            if open_call is None or open_call.attempt != attempt.number:
+                self.late += 1
+                self.on_quiet(run)
+            else:
+                self._tell(run, self._arrival(run, open_call, attempt, outcome))
+        self._begin_queued()
+
+    def _begin_queued(self) -> None:
+        while self._queue and self.running < self._limits.attempts_running_max and not self.is_draining:
+            id, call = self._queue.popleft()
+            run = self._find(id)
+            if run is not None:
+                self._begin(run, call)
+
+    def _arrival(self, run: LiveRun, open_call: OpenCall, attempt: Attempt, outcome: Outcome) -> Arrival:
+        if outcome.content is not None:
+            return Arrival(Succeeded(attempt.call, outcome.content), told=Told(attempt.number, outcome.took_us))
+        if outcome.failure is None:
+            return Arrival(make=lambda _: facts.ActionPending(attempt.call, attempt.number))
+        retry_us = self._retry_us(open_call, attempt, outcome)
+        if retry_us is None:
+            return Arrival(Failed(attempt.call, outcome.failure), told=Told(attempt.number, outcome.took_us))
+        return self._failed_attempt(run, attempt, outcome, retry_us)
+
+    def _failed_attempt(self, run: LiveRun, attempt: Attempt, outcome: Outcome, retry_us: int) -> Arrival:
+        details = run.beats.pop(attempt.call, None)
+        if details is not None:
+            run.details[attempt.call] = details
+        failure = outcome.failure
+        assert failure is not None
+
+        def make(attachments: Attachments) -> facts.AttemptFailed:
+            placed = None if details is None else attachments.place(details)
+            return facts.AttemptFailed(attempt.call, attempt.number, failure, retry_us, placed, outcome.took_us)
+
+        return Arrival(make=make)
+
+    def _retry_us(self, open_call: OpenCall, attempt: Attempt, outcome: Outcome) -> int | None:
+        """Give the instant of the next attempt, ``None`` if there is none (I17)."""
+        failure, declared = outcome.failure, attempt.spec.retry
+        if failure is None or failure.is_final:
+            return None
+        policy = declared.policy_for(outcome.error_types)
+        tried = open_call.tried + 1
+        if policy is None or (policy.attempts is not None and tried >= policy.attempts):
+            return None
+        delay_us = policy.delay_us(tried, self._random) if outcome.retry_after_us is None else outcome.retry_after_us
+        retry_us = self._clock.now_us() + max(1, delay_us)
+        ends = [end for end in (attempt.end_us, policy.end_us(open_call.scheduled_us)) if end is not None]
+        return None if ends and retry_us >= min(ends) else retry_us
+
+    def _on_beat(self, attempt: Attempt, content: Content) -> None:
+        run = self._find(attempt.run)
+        if run is not None and attempt.call in run.performances:
+            run.beats[attempt.call] = content
+            self.on_beat(attempt, content)
+
+    def lost_arrivals(self, run: LiveRun, begun: frozenset[CallName]) -> list[Arrival]:
+        """Give what becomes of the ``begun`` attempts, which a dead node may have had under way."""
+        arrivals: list[Arrival] = []
+        for call in sorted(begun):
+            asked = run.specs.get(call)
+            if asked is not None and asked.spec.function is not None:
+                arrivals.append(self._lost(call, run.ledger.calls[call], asked))
+        return arrivals
+
+    def _lost(self, call: CallName, open_call: OpenCall, asked: RunAction) -> Arrival:
+        if asked.spec.on_lost is OnLost.FAIL:
+            return Arrival(Failed(call, _lost_failure(asked, "its node died and on_lost='fail' asks not to try again")))
+        if open_call.lost >= self._limits.attempts_lost_max:
+            return Arrival(Failed(call, _lost_failure(asked, f"its node died {open_call.lost} times in a row while it ran")))
+        number = open_call.attempt
+        return Arrival(make=lambda _: facts.AttemptLost(call, number))
+
+
+def _lost_failure(asked: RunAction, why: str) -> Failure:
+    message = f"{asked.spec.name}: {why}"
+    return Failure("perdure.model.errors:AttemptsLost", message, Raw(json.encode((None, {"message": message}))), is_final=True)
+
+
+def arguments_of(call: OpenCall, blobs: dict[str, bytes]) -> tuple[tuple[Content, ...], dict[str, Content]]:
+    """Give the arguments that the journal has for a call."""
+    args = tuple(content_of(payload, call.data, blobs) for payload in call.fact.args)
+    return args, {name: content_of(payload, call.data, blobs) for name, payload in call.fact.kwargs.items()}

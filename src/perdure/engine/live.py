@@ -1,0 +1,122 @@
+"""A run in memory: its mind, its open business, and what waits to be taken in."""
+
+import asyncio
+from collections.abc import Callable
+from enum import Enum, auto
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from perdure.deciders.decider import Decider
+from perdure.deciders.ledger import Ledger
+from perdure.engine.record import Told
+from perdure.model.call import ActionSpec
+from perdure.model.command import RunAction
+from perdure.model.fact import AnyFact
+from perdure.model.ids import CallName, RunId
+from perdure.model.payload import Attachments, Content
+from perdure.model.run import RunRow
+from perdure.model.stimulus import Stimulus, Updated
+from perdure.ports.performer import Performance
+
+
+class Phase(Enum):
+    """``LOADING``: its journal is being read. ``ACTIVE``: it can react. ``STOPPED``: stalled or without code; stimuli are kept aside."""
+
+    LOADING = auto()
+    ACTIVE = auto()
+    STOPPED = auto()
+    ENDED = auto()
+
+
+class Arrival(Struct):
+    """Something to take in with the next transition.
+
+    ``stimulus`` goes to the decider and is written as a fact; ``make`` alone gives a fact that is only written. ``inbox_id``: consumed by the same commit.
+    ``done`` is resolved after that commit; ``refused`` is told an error instead.
+    """
+
+    stimulus: Stimulus | None = None
+    make: Callable[[Attachments], AnyFact] | None = None
+    told: Told = Told()
+    inbox_id: str | None = None
+    done: asyncio.Future[Any] | None = None
+
+    def settle(self, value: Any = None) -> None:
+        """It is durable. An update goes on waiting for its answer."""
+        if self.done is not None and not self.done.done() and not isinstance(self.stimulus, Updated):
+            self.done.set_result(value)
+
+    def answer(self, value: Any) -> None:
+        if self.done is not None and not self.done.done():
+            self.done.set_result(value)
+
+    def refuse(self, error: BaseException) -> None:
+        if self.done is not None and not self.done.done():
+            self.done.set_exception(error)
+
+
+class LiveRun:
+    """One run on this node. ``row`` is as the store will have it when the commit under way is done."""
+
+    __slots__ = (
+        "arrivals",
+        "beats",
+        "decider",
+        "details",
+        "is_committing",
+        "is_dirty",
+        "is_warned",
+        "kept",
+        "last_us",
+        "ledger",
+        "number",
+        "performances",
+        "phase",
+        "row",
+        "specs",
+        "update_waiters",
+        "waiters",
+    )
+
+    def __init__(self, row: RunRow, phase: Phase) -> None:
+        self.row = row
+        self.phase = phase
+        self.decider: Decider | None = None
+        self.ledger = Ledger()
+        self.number = row.base - 1
+        self.arrivals: list[Arrival] = []
+        self.is_committing = False
+        self.is_dirty = False
+        self.specs: dict[CallName, RunAction] = {}
+        self.performances: dict[CallName, Performance | None] = {}
+        self.details: dict[CallName, Content] = {}
+        self.beats: dict[CallName, Content] = {}
+        self.waiters: list[asyncio.Future[Any]] = []
+        self.update_waiters: dict[str, list[Arrival]] = {}
+        self.last_us = 0
+        self.kept = 0
+        self.is_warned = False
+
+    @property
+    def id(self) -> RunId:
+        return self.row.id
+
+    def is_idle(self) -> bool:
+        """Tell whether the run only waits for time or for the outside, with nothing of it on the way."""
+        return not (
+            self.arrivals or self.is_committing or self.performances or self.is_dirty or self.update_waiters or self.phase is Phase.LOADING
+        )
+
+    def adopt(self, call: CallName, spec: ActionSpec) -> None:
+        """A call whose action was unknown knows it now; what the call asked for stays."""
+        asked = self.specs[call]
+        returns = spec.returns if asked.spec.returns is Any else asked.spec.returns
+        self.specs[call] = msgspec.structs.replace(asked, spec=msgspec.structs.replace(spec, returns=returns))
+
+    def drop_mind(self) -> None:
+        """The code is let go without an effect."""
+        if self.decider is not None:
+            self.decider.close()
+            self.decider = None

@@ -1,0 +1,161 @@
+"""Messages of other runs, clients and processes on their way to the runs here. Protects from taking one twice or leaving one lying (G5, G9)."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from perdure.engine import mail
+from perdure.engine.live import Arrival, LiveRun, Phase
+from perdure.engine.mail import Letter
+from perdure.model import message as messages
+from perdure.model.call import Attempt
+from perdure.model.errors import PerdureError, RunEnded
+from perdure.model.ids import RunId
+from perdure.model.payload import Attachments, Content
+from perdure.ports.store import Heartbeat, InboxItem
+
+if TYPE_CHECKING:
+    from perdure.engine.node import Node
+
+ADDRESSED_MAX = 1_000
+BEAT_US = 500_000
+REPLY_KEPT_US = 3_600_000_000
+
+
+class Postroom:
+    def __init__(self, node: "Node") -> None:
+        self._node = node
+        self._seen: set[tuple[RunId, str]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._beats_us: dict[tuple[RunId, str], int] = {}
+
+    async def look(self) -> int:
+        """Take what lies in the inboxes of all runs; gives the number of new items."""
+        items = await self._node.around.store.addressed(ADDRESSED_MAX + len(self._seen))
+        self.take(items)
+        return len(items)
+
+    def take(self, items: Sequence[InboxItem]) -> None:
+        """The items are delivered once their runs are loaded."""
+        fresh = [item for item in items if (item.run, item.id) not in self._seen]
+        if not fresh:
+            return
+        self._seen.update((item.run, item.id) for item in fresh)
+        task = asyncio.get_running_loop().create_task(self._deliver(fresh))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def take_read(self, items: Sequence[InboxItem]) -> None:
+        """The inbox of a run that was just loaded: those items that nobody has on the way yet, and those that a stopped run left lying."""
+        self.take(items)
+
+    def forget(self, run: RunId) -> None:
+        """A stopped run is about to be loaded anew: its items are to be taken again."""
+        self._seen = {entry for entry in self._seen if entry[0] != run}
+
+    async def _deliver(self, items: Sequence[InboxItem]) -> None:
+        letters = [mail.read(item) for item in items]
+        wanted = mail.blobs_wanted(letters)
+        blobs = await self._node.around.store.blobs(wanted) if wanted else {}
+        for letter in letters:
+            try:
+                run = await self._node.live(letter.item.run)
+            except PerdureError:
+                self._consume(letter)
+                continue
+            await self._hand_over(run, letter, blobs)
+
+    async def _hand_over(self, run: LiveRun, letter: Letter, blobs: dict[str, bytes]) -> None:
+        try:
+            if letter.error is not None:
+                raise letter.error
+            arrival = mail.stimulus_arrival(letter, blobs)
+            if arrival is None:
+                await self._request(run, letter, blobs)
+            elif run.phase is Phase.STOPPED and not isinstance(letter.message, messages.RequestUpdate):
+                await self._leave(run, letter)
+            else:
+                self._tell(run, letter, arrival)
+        except Exception as error:
+            self._reply(letter, _failed(error))
+            self._consume(letter)
+
+    async def _leave(self, run: LiveRun, letter: Letter) -> None:
+        """A stopped run's messages stay where they are, but for the wish to end it."""
+        if isinstance(letter.message, messages.RequestCancel):
+            self._consume(letter)
+            self._node.pump.cancel_stopped(run, letter.message.reason)
+
+    def _tell(self, run: LiveRun, letter: Letter, arrival: Arrival) -> None:
+        if run.phase is Phase.ENDED:
+            self._reply(letter, _failed(RunEnded(run=run.row.id, status=run.row.status, asked="the message")))
+            self._consume(letter)
+            return
+        arrival.inbox_id = letter.item.id
+        arrival.done = asyncio.get_running_loop().create_future()
+        arrival.done.add_done_callback(lambda future: self._done(letter, future))
+        self._node.pump.tell(run, arrival)
+
+    def _done(self, letter: Letter, future: "asyncio.Future[Any]") -> None:
+        self._seen.discard((letter.item.run, letter.item.id))
+        if isinstance(letter.message, messages.RequestUpdate) or future.exception() is not None:
+            self._reply(letter, future)
+
+    async def _request(self, run: LiveRun, letter: Letter, blobs: dict[str, bytes]) -> None:
+        """Requests to the engine itself: they are answered, and no journal has them."""
+        desk, content = self._node.desk, letter.content(blobs)
+        self._consume(letter)
+        match letter.message:
+            case messages.AskQuery() as ask:
+                kwargs = {name: content(payload) for name, payload in ask.kwargs.items()}
+                answer = desk.query_now(run, ask.method, [content(payload) for payload in ask.args], kwargs)
+                self._reply(letter, _ended(answer))
+            case messages.RequestResume():
+                await desk.resume(run.row.id)
+                self._reply(letter, _ended(None))
+            case messages.GiveOutcome() as give:
+                await desk.give_outcome(run.row.id, give.base, mail.outcome(give, content))
+                self._reply(letter, _ended(None))
+
+    def _consume(self, letter: Letter) -> None:
+        self._node.committer.batch.consumed.append((letter.item.run, letter.item.id))
+        self._seen.discard((letter.item.run, letter.item.id))
+        self._node.pump.schedule()
+
+    def _reply(self, letter: Letter, future: "asyncio.Future[Any]") -> None:
+        node = self._node
+        reply, blobs = mail.reply_of(letter.item.id, node.around.clock.now_us(), node.around.tools.limits.payload_inline_max, future)
+        node.committer.batch.replies.append(reply)
+        node.committer.batch.blobs.update(blobs)
+        node.pump.schedule()
+
+    def keep_beat(self, attempt: Attempt, content: Content) -> None:
+        """The details of an attempt are written down, but not more often than twice a second."""
+        key, now_us = (attempt.run, attempt.key), self._node.around.clock.now_us()
+        if now_us - self._beats_us.get(key, 0) < BEAT_US:
+            return
+        self._beats_us[key] = now_us
+        attachments = Attachments(self._node.around.tools.limits.payload_bytes_max)
+        body = msgspec.json.encode(attachments.place(content))
+        data = None if attachments.data is None else bytes(attachments.data)
+        self._node.committer.batch.heartbeats.append(Heartbeat(attempt.run, attempt.call, attempt.number, body, data))
+        self._node.pump.schedule()
+
+    async def close(self) -> None:
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def _failed(error: BaseException) -> "asyncio.Future[Any]":
+    future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    future.set_exception(error)
+    return future
+
+
+def _ended(value: Any) -> "asyncio.Future[Any]":
+    future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    future.set_result(value)
+    return future

@@ -1,0 +1,70 @@
+"""What a run that was just loaded has to catch up on. Protects attempts, timers and messages from being forgotten over a restart."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from perdure.engine.live import Arrival, LiveRun, Phase
+from perdure.engine.loader import Journal, heartbeat_contents
+from perdure.model import fact as facts
+from perdure.model.ids import CallName
+from perdure.model.run import HELD, Status
+
+if TYPE_CHECKING:
+    from perdure.engine.node import Node
+
+
+def recover(
+    node: "Node", run: LiveRun, journal: Journal, blobs: dict[str, bytes], *, waiting: Sequence[Arrival], was_stalled: bool
+) -> None:
+    """What happened before the load, and what arrived during it, is on its way into the run."""
+    if run.phase is Phase.ACTIVE:
+        _resume(node, run, journal, was_stalled=was_stalled)
+    node.postroom.take_read([*journal.loaded.inbox])
+    for arrival in waiting:
+        node.pump.tell(run, arrival)
+    if run.phase is Phase.ACTIVE:
+        node.pump.rest(run)
+
+
+def _resume(node: "Node", run: LiveRun, journal: Journal, *, was_stalled: bool) -> None:
+    was_held = journal.loaded.row.wake_us == HELD
+    for call, content in heartbeat_contents(journal.loaded).items():
+        if call in run.ledger.calls:
+            run.details[CallName(call)] = content
+    if was_stalled:
+        node.pump.tell(run, Arrival(make=lambda _: facts.RunResumed()))
+    _adopt_actions(node, run)
+    begun = _begun_calls(run, journal)
+    lost = node.dispatcher.lost_arrivals(run, begun) if was_held or was_stalled else []
+    for arrival in lost:
+        node.pump.tell(run, arrival)
+    waiting = [call for call, entry in run.ledger.calls.items() if not entry.is_pending and entry.retry_us == 0]
+    if not lost and waiting:
+        node.pump.change(run, Status.RUNNING, HELD, reason=_reason(node, run), dispatch=waiting)
+    elif was_held and not waiting and not lost and not run.arrivals and run.number >= run.row.base:
+        node.pump.change(run, Status.WAITING, run.ledger.next_us())
+
+
+def _adopt_actions(node: "Node", run: LiveRun) -> None:
+    for call, asked in list(run.specs.items()):
+        spec = node.around.definitions.action(asked.spec.name)
+        if asked.spec.function is None and spec is not None:
+            run.adopt(call, spec)
+
+
+def _reason(node: "Node", run: LiveRun) -> str | None:
+    unknown = sorted({asked.spec.name for asked in run.specs.values() if asked.spec.function is None})
+    return f"the action {unknown[0]!r} is not registered on this node" if unknown else None
+
+
+def _begun_calls(run: LiveRun, journal: Journal) -> frozenset[CallName]:
+    """Give the calls that may have been under way: those whose retry, if they had one, was due when the row was last written."""
+    updated_us = journal.loaded.row.updated_us
+    parked = journal.loaded.row.reason or ""
+    begun = set()
+    for call, entry in run.ledger.calls.items():
+        if entry.is_pending or entry.retry_us > updated_us or f"{entry.fact.action!r} is not registered" in parked:
+            continue
+        entry.retry_us = 0
+        begun.add(call)
+    return frozenset(begun)

@@ -1,0 +1,108 @@
+"""What an action may know and say while it runs."""
+
+import threading
+from collections.abc import Callable
+from contextvars import ContextVar
+from datetime import datetime
+from typing import Any, NoReturn
+
+from perdure.model import errors
+from perdure.model.call import Attempt
+from perdure.model.codec import Serializer
+from perdure.model.duration import Span, instant, span_us
+from perdure.model.ids import CallKey, RunId
+from perdure.model.payload import Content
+
+_current: ContextVar["CurrentAttempt | None"] = ContextVar("perdure_attempt", default=None)
+
+
+class Pending:
+    """Returned by an action to say: the outcome comes later, from elsewhere."""
+
+
+PENDING = Pending()
+
+
+def pending() -> Any:
+    """Leave the call open: ``return perdure.pending()``, and end it later with ``engine.complete(key, value)`` or ``engine.fail(key, error)``."""
+    return PENDING
+
+
+class GiveUp(Exception):
+    """Raised by an action: fail the call now, whatever its retry policy says. A cause given with ``from`` reaches the workflow."""
+
+
+class RetryAfter(Exception):
+    """Raised by an action: fail this attempt, and make the next one after ``delay`` instead of when the policy says."""
+
+    def __init__(self, delay: Span, message: str = "") -> None:
+        super().__init__(message or f"to be tried again after {delay}")
+        self.delay_us = span_us(delay)
+
+
+class CurrentAttempt:
+    """The attempt that is running. Safe to use from the action's thread."""
+
+    def __init__(self, attempt: Attempt, serializer: Serializer, beat: Callable[[Content], None]) -> None:
+        self._attempt = attempt
+        self._serializer = serializer
+        self._beat = beat
+        self._cancelled = threading.Event()
+
+    @property
+    def number(self) -> int:
+        """1 for the first try."""
+        return self._attempt.number
+
+    @property
+    def key(self) -> CallKey:
+        """The idempotency key: the same for every attempt and replay of this call, different for every other call."""
+        return self._attempt.key
+
+    @property
+    def run(self) -> RunId:
+        return self._attempt.run
+
+    @property
+    def deadline(self) -> datetime | None:
+        """When the retry policy ends, if it does."""
+        return None if self._attempt.end_us is None else instant(self._attempt.end_us)
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Nobody waits for this attempt any more: it was cancelled or timed out. A threaded action should look, and return."""
+        return self._cancelled.is_set()
+
+    @property
+    def details(self) -> Any:
+        """What the attempt before reported last, ``None`` if nothing."""
+        return None if self._attempt.details is None else self._serializer.decode(self._attempt.details)
+
+    def heartbeat(self, details: Any = None) -> None:
+        """Report progress; the next attempt is given the latest details, also after a crash (written at most twice a second)."""
+        self._beat(self._serializer.encode(details, "the details of a heartbeat"))
+
+    def raise_if_cancelled(self) -> None:
+        if self.is_cancelled:
+            self._stop()
+
+    def _stop(self) -> NoReturn:
+        raise GiveUp(f"attempt {self.number} of {self._attempt.spec.name} was cancelled")
+
+    def cancel(self) -> None:
+        self._cancelled.set()
+
+
+def enter(current: CurrentAttempt) -> None:
+    """The attempt is the current one of this context."""
+    _current.set(current)
+
+
+def attempt() -> CurrentAttempt:
+    """Inside an action: the attempt that is running. Raises `Unsupported` elsewhere."""
+    current = _current.get()
+    if current is None:
+        raise errors.Unsupported(
+            what="perdure.attempt() outside an action", why="there is no attempt; call it from an action that the engine runs"
+        )
+    return current

@@ -1,0 +1,188 @@
+"""Runs actions of this process: async ones in the event loop, plain ones in threads. Protects the engine from whatever they do."""
+
+import asyncio
+import contextvars
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+from msgspec import Raw, json
+
+from perdure.model.call import Attempt, Outcome
+from perdure.model.codec import Serializer
+from perdure.model.duration import span_text
+from perdure.model.errors import InvalidValue
+from perdure.model.failure import Failure, error_types, failure_of
+from perdure.model.payload import Content
+from perdure.ports.clock import Alarm, Clock
+from perdure.ports.performer import Performance
+from perdure.workers.attempt import PENDING, CurrentAttempt, GiveUp, RetryAfter, enter
+
+Deliver = Callable[[Attempt, Outcome], None]
+Beat = Callable[[Attempt, Content], None]
+
+
+class LocalPerformance:
+    """One attempt under way in this process."""
+
+    __slots__ = ("alarm", "attempt", "cancel_reason", "current", "deliver", "is_over", "started_us", "task")
+
+    def __init__(self, attempt: Attempt, current: CurrentAttempt, deliver: Deliver, started_us: int) -> None:
+        self.attempt = attempt
+        self.current = current
+        self.deliver = deliver
+        self.started_us = started_us
+        self.task: asyncio.Task[Any] | None = None
+        self.alarm: Alarm | None = None
+        self.cancel_reason: Failure | None = None
+        self.is_over = False
+
+    def cancel(self) -> None:
+        self.current.cancel()
+        if self.cancel_reason is None:
+            self.cancel_reason = Failure("asyncio.exceptions:CancelledError", "the workflow stopped waiting", is_final=True)
+        if self.task is not None:
+            self.task.cancel()
+
+
+class LocalPerformer:
+    """``threads_max``: plain actions that run at once."""
+
+    def __init__(self, clock: Clock, serializer: Serializer, threads_max: int) -> None:
+        self._clock = clock
+        self._serializer = serializer
+        self._threads_max = threads_max
+        self._pool: ThreadPoolExecutor | None = None
+        self._running: set[LocalPerformance] = set()
+
+    def perform(self, attempt: Attempt, deliver: Deliver, beat: Beat) -> Performance:
+        loop = asyncio.get_running_loop()
+        report = partial(_report, loop, beat, attempt)
+        current = CurrentAttempt(attempt, self._serializer, report)
+        performance = LocalPerformance(attempt, current, deliver, self._clock.now_us())
+        self._running.add(performance)
+        body = self._run_async if attempt.spec.is_async else self._run_in_thread
+        performance.task = loop.create_task(body(performance))
+        end_us = self._end_us(performance)
+        if end_us is not None:
+            performance.alarm = self._clock.call_at(end_us, partial(self._time_out, performance))
+        return performance
+
+    def _end_us(self, performance: LocalPerformance) -> int | None:
+        attempt = performance.attempt
+        ends = [attempt.end_us] if attempt.end_us is not None else []
+        if attempt.spec.timeout_us is not None:
+            ends.append(performance.started_us + attempt.spec.timeout_us)
+        return min(ends, default=None)
+
+    def _time_out(self, performance: LocalPerformance) -> None:
+        spec = performance.attempt.spec
+        is_total = spec.timeout_us is None or performance.started_us + spec.timeout_us > self._clock.now_us()
+        span = "the total time of its retry policy" if is_total else f"its timeout of {span_text(spec.timeout_us or 0)}"
+        message = f"attempt {performance.attempt.number} of {spec.name} took longer than {span}"
+        failure = Failure("perdure.model.errors:ActionTimedOut", message, Raw(json.encode((None, {"message": message}))), is_final=is_total)
+        performance.cancel_reason = failure
+        performance.cancel()
+        if not spec.is_async:
+            # A thread cannot be stopped: its call is over for the engine, and whatever it returns later is dropped.
+            self._end(performance, Outcome(failure=failure, error_types=_TIMED_OUT))
+
+    def _end(self, performance: LocalPerformance, outcome: Outcome) -> None:
+        if performance.is_over:
+            return
+        performance.is_over = True
+        self._running.discard(performance)
+        if performance.alarm is not None:
+            performance.alarm.cancel()
+        performance.deliver(performance.attempt, outcome)
+
+    async def _run_async(self, performance: LocalPerformance) -> None:
+        try:
+            enter(performance.current)
+            args, kwargs = self._arguments(performance.attempt)
+            function: Any = performance.attempt.spec.function
+            outcome = self._success(performance, await function(*args, **kwargs))
+        except asyncio.CancelledError as error:
+            outcome = self._cancelled(performance, error)
+        except BaseException as error:
+            outcome = self._failure(performance, error)
+        self._end(performance, outcome)
+
+    async def _run_in_thread(self, performance: LocalPerformance) -> None:
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self._threads_max, thread_name_prefix="perdure-action")
+        loop = asyncio.get_running_loop()
+        try:
+            enter(performance.current)
+            args, kwargs = self._arguments(performance.attempt)
+            function: Any = performance.attempt.spec.function
+            work = partial(contextvars.copy_context().run, partial(function, *args, **kwargs))
+            outcome = self._success(performance, await loop.run_in_executor(self._pool, work))
+        except asyncio.CancelledError as error:
+            outcome = self._cancelled(performance, error)
+        except BaseException as error:
+            outcome = self._failure(performance, error)
+        self._end(performance, outcome)
+
+    def _arguments(self, attempt: Attempt) -> tuple[list[Any], dict[str, Any]]:
+        signature = attempt.spec.signature
+        if signature is not None:
+            values: tuple[list[Any], dict[str, Any]] = signature.decode(self._serializer, attempt.args, attempt.kwargs)
+            return values
+        return [self._serializer.decode(entry) for entry in attempt.args], {
+            name: self._serializer.decode(entry) for name, entry in attempt.kwargs.items()
+        }
+
+    def _success(self, performance: LocalPerformance, value: Any) -> Outcome:
+        took_us = self._clock.now_us() - performance.started_us
+        if value is PENDING:
+            return Outcome(took_us=took_us)
+        spec = performance.attempt.spec
+        content = self._serializer.encode(value, f"the result of {spec.name}")
+        returns = Any if spec.signature is None else spec.signature.returns
+        if returns is not Any:
+            self._check(content, returns, spec.name)
+        return Outcome(content, took_us=took_us)
+
+    def _check(self, content: Content, returns: Any, name: str) -> None:
+        try:
+            self._serializer.decode(content, returns, f"the result of {name}")
+        except InvalidValue as error:
+            raise GiveUp(str(error)) from error
+
+    def _cancelled(self, performance: LocalPerformance, error: asyncio.CancelledError) -> Outcome:
+        failure = performance.cancel_reason or failure_of(error, is_final=True)
+        took_us = self._clock.now_us() - performance.started_us
+        return Outcome(failure=failure, took_us=took_us, error_types=_TIMED_OUT)
+
+    def _failure(self, performance: LocalPerformance, error: BaseException) -> Outcome:
+        took_us = self._clock.now_us() - performance.started_us
+        if isinstance(error, RetryAfter):
+            return Outcome(failure=failure_of(error), took_us=took_us, retry_after_us=error.delay_us, error_types=error_types(error))
+        if isinstance(error, GiveUp) and error.__cause__ is not None and not isinstance(error.__cause__, InvalidValue):
+            return Outcome(failure=failure_of(error.__cause__, is_final=True), took_us=took_us)
+        is_final = isinstance(error, GiveUp | InvalidValue)
+        return Outcome(failure=failure_of(error, is_final=is_final), took_us=took_us, error_types=error_types(error))
+
+    async def close(self) -> None:
+        for performance in list(self._running):
+            performance.is_over = True
+            performance.cancel()
+        tasks = [performance.task for performance in self._running if performance.task is not None]
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._running.clear()
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._pool = None
+
+
+_TIMED_OUT = ("perdure.model.errors:ActionTimedOut", "perdure.model.errors:ActionFailed", "builtins:TimeoutError", "builtins:Exception")
+
+
+def _report(loop: asyncio.AbstractEventLoop, beat: Beat, attempt: Attempt, content: Content) -> None:
+    """Heartbeats may come from the action's thread."""
+    if asyncio._get_running_loop() is loop:
+        beat(attempt, content)
+    else:
+        loop.call_soon_threadsafe(beat, attempt, content)
