@@ -1,49 +1,16 @@
-"""Read-only questions about runs, answered from what the store has."""
+"""Why a run is not done: a typed reason for everything that it waits for (G9)."""
 
-from collections.abc import AsyncIterator
 from datetime import datetime
-from typing import Any
 
 from msgspec import Struct
 
 from perdure.deciders.ledger import Ledger
-from perdure.model import fact as facts
+from perdure.insight.journal import entries, row_of
 from perdure.model.duration import instant
-from perdure.model.errors import CorruptJournal, RunNotFound
-from perdure.model.fact import AnyFact, as_json, decode_facts
+from perdure.model.errors import CorruptJournal
 from perdure.model.ids import CallName, RunId, call_key
-from perdure.model.payload import Content, Payload, content_of
 from perdure.model.run import RunRow, Status
 from perdure.ports.store import Reader
-
-PAGE = 500
-
-
-class Entry(Struct, frozen=True):
-    """One fact of a journal: ``number`` of its row (facts of one transition share it), the instant of the transition, the fact."""
-
-    number: int
-    at: datetime
-    fact: AnyFact
-    data: bytes | None = None
-
-    @property
-    def name(self) -> str:
-        """What happened, such as ``ActionCompleted``."""
-        return type(self.fact).__name__
-
-    def as_json(self) -> dict[str, Any]:
-        """Give the entry as plain JSON values."""
-        return {"number": self.number, "at": self.at.isoformat(), **as_json(self.fact)}
-
-
-async def entries(reader: Reader, run: RunId, after: int = 0) -> AsyncIterator[Entry]:
-    """Give the journal's facts, oldest first, from the row after ``after`` on. Raises `CorruptJournal` at a row that cannot be read."""
-    while page := await reader.transitions(run, after, PAGE):
-        for row in page:
-            for fact in decode_facts(row.facts):
-                yield Entry(row.number, instant(row.at_us), fact, row.data)
-        after = page[-1].number
 
 
 class Reason(Struct, frozen=True, tag_field="waits_for", tag=True):
@@ -118,14 +85,6 @@ class BranchReason(Reason, frozen=True, tag="branch"):
 AnyReason = ActionReason | OutsideReason | TimerReason | SignalReason | ChildReason | CodeReason | StalledReason | NodeReason | BranchReason
 
 
-async def row_of(reader: Reader, run: RunId) -> RunRow:
-    """Give the run's row; raises `RunNotFound`."""
-    row = await reader.row(run)
-    if row is None:
-        raise RunNotFound(run=run)
-    return row
-
-
 async def why(reader: Reader, run: RunId) -> list[AnyReason]:
     """Tell what an open run waits for; empty for one that has ended (G9)."""
     row = await row_of(reader, run)
@@ -163,21 +122,3 @@ def _open_reasons(row: RunRow, ledger: Ledger) -> list[AnyReason]:
     reasons += [SignalReason(call, awaited.channel, awaited.line) for call, awaited in ledger.awaited.items()]
     reasons += [ChildReason(call, child.run, child.definition, child.line) for call, child in ledger.children.items()]
     return reasons
-
-
-async def last_word(reader: Reader, run: RunId) -> tuple[facts.RunCompleted | facts.RunFailed | facts.RunCancelled, bytes | None]:
-    """Give the fact that ended a run, and what lies beside its row. Raises `CorruptJournal` if an ended run's journal has none."""
-    row = await row_of(reader, run)
-    found = None
-    async for entry in entries(reader, run, row.base - 1):
-        if isinstance(entry.fact, facts.RunCompleted | facts.RunFailed | facts.RunCancelled):
-            found = (entry.fact, entry.data)
-    if found is None:
-        raise CorruptJournal(what=f"run {run!r} is {row.status}, but its journal does not say how it ended")
-    return found
-
-
-async def content(reader: Reader, payload: Payload, data: bytes | None) -> Content:
-    """Give a payload's content, fetching its blob if it has one."""
-    blobs = await reader.blobs([payload.blob]) if payload.blob else {}
-    return content_of(payload, data, blobs)
