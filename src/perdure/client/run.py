@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 import msgspec
 
@@ -20,6 +20,7 @@ from perdure.model.payload import Content
 from perdure.model.run import Status
 from perdure.model.stimulus import Signalled, Updated
 
+P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
 
@@ -30,7 +31,7 @@ class Run(Generic[R]):
     def __init__(
         self, id: RunId, *, gateway: Callable[[], Gateway], serializer: Serializer, token: Callable[[], str], returns: Any = Any
     ) -> None:
-        self.id = id
+        self.id: RunId = id
         self._gateway = gateway
         self._serializer = serializer
         self._token = token
@@ -85,7 +86,13 @@ class Run(Generic[R]):
         places = await self._gateway().places(self.id)
         return [*reasons, *(BranchReason(place.branch, place.line, place.function) for place in places if place.line not in lines)]
 
-    async def send(self, signal: Signal[T] | str, value: T | Any = None, *, id: str | None = None) -> None:
+    @overload
+    async def send(self, signal: Signal[None], value: None = None, *, id: str | None = None) -> None: ...
+    @overload
+    async def send(self, signal: Signal[T], value: T, *, id: str | None = None) -> None: ...
+    @overload
+    async def send(self, signal: str, value: Any = None, *, id: str | None = None) -> None: ...
+    async def send(self, signal: Signal[Any] | str, value: Any = None, *, id: str | None = None) -> None:
         """The signal is durable. With an ``id`` it takes effect once however often it is sent; the same id with another value raises
         `SignalConflict`. Raises `RunNotFound`, `RunEnded`, `InvalidValue`, `TooManySignals`.
         """
@@ -95,18 +102,29 @@ class Run(Generic[R]):
             self._serializer.decode(content, signal.type, f"the signal {channel!r}")
         await self._gateway().signal(self.id, Signalled(id or self._token(), channel, content, id is not None))
 
-    async def update(self, update: Update[..., Any] | str, *args: Any, update_id: str | None = None, **kwargs: Any) -> Any:
+    @overload
+    async def update(self, update: Update[P, T], *args: P.args, **kwargs: P.kwargs) -> T: ...
+    @overload
+    async def update(self, update: Update[..., T], *args: Any, update_id: str, **kwargs: Any) -> T: ...
+    @overload
+    async def update(self, update: str, *args: Any, update_id: str | None = None, **kwargs: Any) -> Any: ...
+    async def update(self, update: Any, *args: Any, **kwargs: Any) -> Any:
         """Give the update's answer; raises what it or its validator raised. The same ``update_id`` takes effect once."""
-        name = update if isinstance(update, str) else update.function.__name__
+        update_id: str | None = kwargs.pop("update_id", None)
+        name: str = update if isinstance(update, str) else update.function.__name__
         what = f"an argument of the update {name!r}"
         contents = tuple(self._serializer.encode(value, what) for value in args)
         keywords = {key: self._serializer.encode(value, what) for key, value in kwargs.items()}
         answer = await self._gateway().update(self.id, Updated(update_id or self._token(), name, contents, keywords))
         return self._serializer.decode(answer)
 
-    async def query(self, query: Query[..., Any] | str, *args: Any, **kwargs: Any) -> Any:
+    @overload
+    async def query(self, query: Query[P, T], *args: P.args, **kwargs: P.kwargs) -> T: ...
+    @overload
+    async def query(self, query: str, *args: Any, **kwargs: Any) -> Any: ...
+    async def query(self, query: Any, *args: Any, **kwargs: Any) -> Any:
         """Give the answer of a query method; the run does not move."""
-        name = query if isinstance(query, str) else query.function.__name__
+        name: str = query if isinstance(query, str) else query.function.__name__
         what = f"an argument of the query {name!r}"
         contents = [self._serializer.encode(value, what) for value in args]
         keywords = {key: self._serializer.encode(value, what) for key, value in kwargs.items()}

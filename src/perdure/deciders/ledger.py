@@ -14,7 +14,7 @@ from perdure.model.ids import CallName
 from perdure.model.payload import Payload, digest_of
 
 
-class OpenCall(Struct):
+class OpenCall(Struct, gc=False):
     """A call of an action without an outcome. ``attempt``: the number of the present or next try. ``retry_us``: when it is made, 0 for now.
 
     ``is_pending``: the action returned without an outcome; it comes from outside. ``data`` is what lies beside the row of ``fact``.

@@ -8,7 +8,7 @@ from perdure.engine.writing import Piece
 from perdure.model.errors import LeaseLost, StoreUnavailable
 from perdure.model.ids import RunId
 from perdure.model.run import RunRow
-from perdure.ports.clock import Clock
+from perdure.ports.clock import Clock, pause
 from perdure.ports.store import Batch, Store
 
 logger = logging.getLogger("perdure.engine")
@@ -97,19 +97,11 @@ class Committer:
                 if self.trouble is None:
                     logger.warning("%s", error)
                 self.trouble = str(error)
-                await self._pause(pause_us)
+                await pause(self._clock, pause_us)
                 pause_us = min(2 * pause_us, _PAUSE_MAX_US)
             else:
                 self.trouble = None
                 return refused
-
-    async def _pause(self, pause_us: int) -> None:
-        over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        alarm = self._clock.call_at(self._clock.now_us() + pause_us, lambda: over.done() or over.set_result(None))
-        try:
-            await over
-        finally:
-            alarm.cancel()
 
     async def idle(self) -> None:
         """Nothing is collected or under way any more, or the committer is dead."""

@@ -33,26 +33,40 @@ class Desk:
     async def start(
         self, row: RunRow, definition: Definition | None, begun: Begun, *, is_checked: bool, replaces: bool = False
     ) -> RunRow | None:
-        """The run is durable; gives the row that was there before if its id was taken."""
-        node = self._node
+        """The run is durable; gives the row that was there before if its id was taken. ``replaces``: one that has ended gives way."""
         self._require_open(f"the start of {row.definition!r}")
-        if is_checked:
-            if (under_way := self._starts.get(row.id)) is not None:
-                await asyncio.shield(under_way)
-            if node.roster.get(row.id) is not None or await node.around.store.row(row.id) is not None:
-                return await node.around.store.row(row.id)
+        if (under_way := self._starts.get(row.id)) is not None:
+            await asyncio.shield(under_way)
+            return await self._node.around.store.row(row.id)
+        # Claimed before the first wait, so that of many starts of one id only one looks and begins.
         future: asyncio.Future[RunRow | None] = asyncio.get_running_loop().create_future()
-        if definition is None:
-            node.pump.park_start(row, begun, f"the workflow {row.definition!r} is not registered on this node", is_checked=is_checked)
-            await node.committer.idle()
-            return None
         self._starts[row.id] = future
-        node.pump.begin(row, definition, begun, is_checked=is_checked, now_us=node.around.clock.now_us())
-        node.pump.schedule()
-        return await future
+        try:
+            if is_checked and (known := await self._known(row.id, replaces=replaces)) is not None:
+                return known
+            self._begin(row, definition, begun, is_checked=is_checked, replaces=replaces)
+            return await future
+        finally:
+            self._starts.pop(row.id, None)
+            if not future.done():
+                future.set_result(None)
+
+    async def _known(self, run: RunId, *, replaces: bool) -> RunRow | None:
+        known = await self._node.around.store.row(run)
+        return None if known is None or (replaces and known.status.is_final) else known
+
+    def _begin(self, row: RunRow, definition: Definition | None, begun: Begun, *, is_checked: bool, replaces: bool) -> None:
+        pump = self._node.pump
+        if replaces:
+            pump.committer.batch.replaced.add(row.id)
+        if definition is None:
+            pump.park_start(row, begun, f"the workflow {row.definition!r} is not registered on this node", is_checked=is_checked)
+        else:
+            pump.begin(row, definition, begun, is_checked=is_checked, now_us=self._node.around.clock.now_us())
+        pump.schedule()
 
     async def tell(self, run: RunId, stimulus: Stimulus) -> Any:
-        """The stimulus is durable; for an update, gives the content of its answer. Raises `RunNotFound`, `RunEnded`, or why it was refused."""
+        """The stimulus is durable; for an update, gives the content of its answer. Raises `RunNotFound`, `RunEnded`, or its refusal."""
         live = await self._node.live(run)
         done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._node.pump.tell(live, Arrival(stimulus, done=done))
@@ -179,7 +193,7 @@ class Desk:
     def close(self) -> None:
         """Whoever still waits is told that the engine has closed."""
         error = EngineClosed(state="closed", asked="the wait")
-        waiting: list[asyncio.Future[Any]] = [future for group in (*self._ends.values(), *self._changes.values()) for future in group]
-        for future in (*waiting, *self._starts.values()):
+        groups: list[list[asyncio.Future[Any]]] = [*self._ends.values(), *self._changes.values()]
+        for future in (*(future for group in groups for future in group), *self._starts.values()):
             if not future.done():
                 future.set_exception(error)

@@ -13,7 +13,7 @@ from perdure.model import fact as facts
 from perdure.model.call import Attempt, OnLost, Outcome
 from perdure.model.command import RunAction
 from perdure.model.failure import Failure
-from perdure.model.ids import CallName, RunId, call_key
+from perdure.model.ids import CallName, RunId
 from perdure.model.limits import Limits
 from perdure.model.payload import Attachments, Content, content_of
 from perdure.model.stimulus import Failed, Succeeded
@@ -57,7 +57,6 @@ class Dispatcher:
             return
         policy = asked.spec.retry
         attempt = Attempt(
-            key=call_key(run.row.id, run.row.base, call),
             run=run.row.id,
             base=run.row.base,
             call=call,
@@ -105,11 +104,13 @@ class Dispatcher:
 
     def _arrival(self, run: LiveRun, open_call: OpenCall, attempt: Attempt, outcome: Outcome) -> Arrival:
         if outcome.content is not None:
+            run.specs.pop(attempt.call, None)
             return Arrival(Succeeded(attempt.call, outcome.content), told=Told(attempt.number, outcome.took_us))
         if outcome.failure is None:
             return Arrival(make=lambda _: facts.ActionPending(attempt.call, attempt.number))
         retry_us = self._retry_us(open_call, attempt, outcome)
         if retry_us is None:
+            run.specs.pop(attempt.call, None)
             return Arrival(Failed(attempt.call, outcome.failure), told=Told(attempt.number, outcome.took_us))
         return self._failed_attempt(run, attempt, outcome, retry_us)
 

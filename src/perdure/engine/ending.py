@@ -41,10 +41,10 @@ def end_run(piece: Piece, last: Last, state: bytes | None, batch: Batch, limits:
 def cancel_run(run: LiveRun, reason: str, batch: Batch, limits: Limits) -> Piece:
     """A run without a mind has ended as cancelled, and its children are asked to end."""
     piece = Piece(run, [commands.Cancel(reason)], facts=[facts.CancelRequested(reason), facts.RunCancelled(reason)], posts=[])
+    request = RequestCancel(f"its parent {run.row.id} was cancelled")
     for call, child in run.ledger.children.items():
         id = f"{run.row.id}#{run.row.base}#{call}#cancel"
-        why = f"its parent {run.row.id} was cancelled"
-        piece.posts.append(post(batch, child.run, id, run.last_us, lambda _: RequestCancel(why), inline_max=limits.payload_inline_max))
+        piece.posts.append(post(batch, child.run, id, run.last_us, lambda _: request, inline_max=limits.payload_inline_max))
     append_row(run, piece.facts, Attachments(limits.payload_inline_max), batch, run.last_us)
     end_run(piece, commands.Cancel(reason), None, batch, limits)
     return piece

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from perdure.deciders.decider import Decider
 from perdure.deciders.ledger import Ledger
-from perdure.engine.record import Told
+from perdure.engine.record import PLAIN, Told
 from perdure.model.call import ActionSpec
 from perdure.model.command import RunAction
 from perdure.model.fact import AnyFact
@@ -30,16 +30,16 @@ class Phase(Enum):
     ENDED = auto()
 
 
-class Arrival(Struct):
+class Arrival(Struct, gc=False):
     """Something to take in with the next transition.
 
-    ``stimulus`` goes to the decider and is written as a fact; ``make`` alone gives a fact that is only written. ``inbox_id``: consumed by the same commit.
-    ``done`` is resolved after that commit; ``refused`` is told an error instead.
+    ``stimulus`` goes to the decider and is written as a fact; ``make`` alone gives a fact that is only written. ``inbox_id``: consumed
+    by the same commit. ``done`` is resolved after that commit; ``refused`` is told an error instead.
     """
 
     stimulus: Stimulus | None = None
     make: Callable[[Attachments], AnyFact] | None = None
-    told: Told = Told()
+    told: Told = PLAIN
     inbox_id: str | None = None
     done: asyncio.Future[Any] | None = None
 

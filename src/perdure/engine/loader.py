@@ -68,7 +68,10 @@ class Loader:
         return journals, (await self._store.blobs(wanted)) if wanted else {}
 
     def restore(self, run: LiveRun, journal: Journal, blobs: dict[str, bytes]) -> None:
-        """The run can react again, exactly as before. Raises `DefinitionNotFound`, `ReplayMismatch`, `CorruptJournal`, or what the code raised."""
+        """The run can react again, exactly as before.
+
+        Raises `DefinitionNotFound`, `ReplayMismatch`, `CorruptJournal`, or what the code raised.
+        """
         run.row = journal.loaded.row
         run.number = run.row.base - 1 + len(journal.loaded.transitions)
         if journal.loaded.transitions:

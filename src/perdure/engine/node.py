@@ -26,7 +26,7 @@ from perdure.engine.wakes import Wakes
 from perdure.model.errors import DefinitionNotFound, EngineClosed, RunNotFound
 from perdure.model.ids import RunId
 from perdure.model.run import HELD, RunRow, Status
-from perdure.ports.clock import Alarm, Clock, Entropy
+from perdure.ports.clock import Alarm, Clock, Entropy, pause
 from perdure.ports.definitions import Definitions
 from perdure.ports.performer import Performer
 from perdure.ports.store import RunQuery, Store
@@ -37,6 +37,7 @@ LEASE_US = 10_000_000
 POLL_US = 100_000
 LOAD_MAX = 200
 DUE_MAX = 1_000
+DRAIN_LOOK_US = 10_000
 
 
 class Surroundings(Struct, frozen=True):
@@ -54,23 +55,23 @@ class Node:
     """Owns the runs of one store from `open` to `close`. ``on_lost``: it was fenced and has stopped."""
 
     def __init__(self, around: Surroundings, *, name: str, on_lost: Callable[[BaseException], None]) -> None:
-        self.around = around
-        self.name = name
+        self.around: Surroundings = around
+        self.name: str = name
         self.epoch = 0
         self.is_open = False
         limits = around.tools.limits
-        self.intake = Intake(limits)
-        self.pump = Pump(
+        self.intake: Intake = Intake(limits)
+        self.pump: Pump = Pump(
             clock=around.clock,
             entropy=around.entropy,
             definitions=around.definitions,
             limits=limits,
             transitions=Transitions(around.tools, around.definitions, self.intake),
         )
-        self.wakes = Wakes(around.clock, self._on_ring)
-        self.roster = Roster(self.wakes, limits.runs_idle_max)
-        self.committer = Committer(around.store, around.clock, self.pump.settle, self._on_lost)
-        self.dispatcher = Dispatcher(
+        self.wakes: Wakes = Wakes(around.clock, self._on_ring)
+        self.roster: Roster = Roster(self.wakes, limits.runs_idle_max)
+        self.committer: Committer = Committer(around.store, around.clock, self.pump.settle, self._on_lost)
+        self.dispatcher: Dispatcher = Dispatcher(
             around.performer,
             around.clock,
             tell=self.pump.tell,
@@ -78,9 +79,9 @@ class Node:
             limits=limits,
             random=Random(around.entropy.seed()),
         )
-        self.loader = Loader(around.store, around.definitions, around.tools)
-        self.postroom = Postroom(self)
-        self.desk = Desk(self)
+        self.loader: Loader = Loader(around.store, around.definitions, around.tools)
+        self.postroom: Postroom = Postroom(self)
+        self.desk: Desk = Desk(self)
         self._on_fenced = on_lost
         self._to_load: OrderedDict[RunId, None] = OrderedDict()
         self._load_waiters: dict[RunId, list[asyncio.Future[LiveRun]]] = {}
@@ -97,6 +98,7 @@ class Node:
         self.pump.roster = self.roster
         self.pump.wakes = self.wakes
         self.pump.on_post = self.postroom.take
+        self.pump.on_parked = self._parked.add
         self.dispatcher.on_quiet = self.pump.rest
         self.dispatcher.on_beat = self.postroom.keep_beat
 
@@ -170,16 +172,8 @@ class Node:
         """Nothing new begins; returns when no attempt is under way and all outcomes are written."""
         self.dispatcher.is_draining = True
         while self.dispatcher.running and self.is_open:
-            await self._one_outcome()
+            await pause(self.around.clock, DRAIN_LOOK_US)
         await self.committer.idle()
-
-    async def _one_outcome(self) -> None:
-        over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        alarm = self.around.clock.call_at(self.around.clock.now_us() + 10_000, lambda: over.done() or over.set_result(None))
-        try:
-            await over
-        finally:
-            alarm.cancel()
 
     async def close(self) -> None:
         """All is written, runs are released for the next node, the lease is free."""
@@ -331,7 +325,8 @@ class Node:
 
     def _on_registered(self) -> None:
         """New definitions or actions: what was parked for want of them is tried again."""
-        parked, self._parked = self._parked, set()
+        parked = set(self._parked)
+        self._parked.clear()
         for id in parked:
             run = self.roster.get(id)
             if run is not None and run.phase is Phase.STOPPED and not run.is_committing:

@@ -1,4 +1,7 @@
-"""Messages of other runs, clients and processes on their way to the runs here. Protects from taking one twice or leaving one lying (G5, G9)."""
+"""Messages of other runs, clients and processes on their way to the runs here.
+
+Protects from taking one twice or leaving one lying (G5, G9).
+"""
 
 import asyncio
 from collections.abc import Sequence

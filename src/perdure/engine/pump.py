@@ -30,7 +30,7 @@ from perdure.ports.clock import Clock, Entropy
 from perdure.ports.definitions import Definitions
 from perdure.ports.store import InboxItem
 
-TRANSITIONS_MAX = 1_000
+TRANSITIONS_MAX = 128
 """Transitions in one round: what has waited behind a burst gets its turn, and its commit, in between."""
 
 
@@ -52,6 +52,7 @@ class Pump:
         self.on_post: Callable[[Sequence[InboxItem]], None] = lambda items: None
         self.on_end: Callable[[LiveRun, Any], None] = lambda run, last: None
         self.on_commit: Callable[[RunId], None] = lambda run: None
+        self.on_parked: Callable[[RunId], None] = lambda run: None
         self.on_refused: Callable[[LiveRun, RunRow], None] = lambda run, row: None
 
     # Towards the commit.
@@ -160,6 +161,9 @@ class Pump:
             inline_max=self._limits.payload_inline_max,
         )
         run = LiveRun(parked, Phase.STOPPED)
+        run.is_committing = True
+        self.roster.add(run)
+        self.on_parked(row.id)
         self.committer.pieces.append(Piece(run, posts=[item]))
         self.schedule()
 
@@ -193,7 +197,7 @@ class Pump:
         for piece in pieces:
             run = piece.run
             run.is_committing = False
-            if refused and run.row.id in refused and run.number == run.row.base:
+            if refused and run.row.id in refused and run.number <= run.row.base:
                 self._discard(run, refused[run.row.id])
                 continue
             for arrival in piece.settled:
@@ -201,7 +205,7 @@ class Pump:
             self._carry_out(piece)
             if piece.posts:
                 self.on_post(piece.posts)
-            if piece.facts:
+            if piece.facts or run.phase is Phase.STOPPED:
                 self.on_commit(run.row.id)
             if piece.has_ended:
                 self._end(piece)
@@ -213,20 +217,14 @@ class Pump:
         for call in piece.stopped:
             self.dispatcher.cancel(run, call)
         for command in piece.commands:
-            kind = type(command)
-            if kind is commands.RunAction:
+            if type(command) is commands.RunAction:
                 if command.call in run.ledger.calls and not piece.has_ended:
                     run.specs[command.call] = command
                     self._dispatch_known(run, command.spec, command.call)
-            elif kind is commands.AnswerUpdate:
+            elif type(command) is commands.AnswerUpdate:
                 self._answer(run, command)
         for call in piece.dispatch:
             dispatch(run, call)
-        for fact in piece.facts:
-            if type(fact) is facts.AttemptLost:
-                dispatch(run, fact.call)
-            elif type(fact) in _CALL_ENDS:
-                run.specs.pop(fact.call, None)
 
     def _dispatch_known(self, run: LiveRun, spec: ActionSpec, call: CallName) -> None:
         if spec.function is None:
@@ -302,9 +300,6 @@ class Pump:
                 self.dispatcher.dispatch(run, call)
         else:
             self.change(run, Status.RUNNING, HELD, dispatch=retries)
-
-
-_CALL_ENDS = frozenset({facts.ActionCompleted, facts.ActionFailed, facts.CallCancelled})
 
 
 def _copy(row: RunRow) -> RunRow:

@@ -26,12 +26,12 @@ class Told(Struct, frozen=True, gc=False):
     version: int = 1
 
 
-_PLAIN = Told()
+PLAIN = Told()
 
 
-def fact_of_stimulus(stimulus: Stimulus, attachments: Attachments, told: Told = _PLAIN) -> AnyFact:
+def fact_of_stimulus(stimulus: Stimulus, attachments: Attachments, told: Told = PLAIN) -> AnyFact:
     """Write a stimulus down."""
-    match stimulus:
+    match stimulus:  # The commonest come first.
         case Succeeded():
             value = attachments.place(stimulus.content)
             if told.is_child:

@@ -11,6 +11,7 @@ from perdure.engine.record import fact_of_command, fact_of_stimulus
 from perdure.engine.stalling import stall_run
 from perdure.engine.writing import Piece, append_row, change_row, post
 from perdure.model import command as commands
+from perdure.model import fact as facts
 from perdure.model.command import Command
 from perdure.model.errors import JournalTooLong
 from perdure.model.fact import AnyFact
@@ -70,6 +71,8 @@ class Transitions:
         if piece.stopped:
             self._cancel_children(piece, batch)
         append_row(run, piece.facts, attachments, batch, run.last_us)
+        if any(arrival.make is not None for arrival in piece.settled):
+            piece.dispatch = [fact.call for fact in piece.facts if type(fact) is facts.AttemptLost]
         last = piece.commands[-1] if piece.commands else None
         state = _published(piece.commands)
         if isinstance(last, commands.Complete | commands.Fail | commands.Cancel):
@@ -93,13 +96,12 @@ class Transitions:
         """Children whose end nobody awaits any more are asked to end; a cascade goes on from there (I24)."""
         run = piece.run
         begun = {command.call: command.run for command in piece.commands if type(command) is commands.StartChild}
+        request, limit = RequestCancel(f"its parent {run.row.id} stopped waiting"), self.tools.limits.payload_inline_max
         for call in piece.stopped:
             child = run.ledger.children[call].run if call in run.ledger.children else begun.get(call)
             if child is not None:
-                reason = f"its parent {run.row.id} stopped waiting"
                 id = f"{run.row.id}#{run.row.base}#{call}#cancel"
-                limit = self.tools.limits.payload_inline_max
-                piece.posts.append(post(batch, child, id, run.last_us, lambda _, reason=reason: RequestCancel(reason), inline_max=limit))
+                piece.posts.append(post(batch, child, id, run.last_us, lambda _: request, inline_max=limit))
 
     def _settle_row(self, run: LiveRun, state: bytes | None, batch: Batch) -> None:
         status, wake_us = standing(run)

@@ -14,7 +14,7 @@ from perdure.model.run import RunChange, Status, Transition
 from perdure.ports.store import Batch, InboxItem
 
 
-class Piece(Struct):
+class Piece(Struct, gc=False):
     """What follows from one transition once it is durable. ``stopped``: calls whose attempts are no longer wanted."""
 
     run: LiveRun

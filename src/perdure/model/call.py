@@ -7,7 +7,7 @@ from typing import Any
 from msgspec import Struct
 
 from perdure.model.failure import Failure
-from perdure.model.ids import CallKey, CallName, RunId
+from perdure.model.ids import CallKey, CallName, RunId, call_key
 from perdure.model.payload import Content
 from perdure.model.retry import NO_RETRY, Retry
 
@@ -36,10 +36,9 @@ class ActionSpec(Struct, frozen=True):
     on_lost: OnLost = OnLost.RETRY
 
 
-class Attempt(Struct, frozen=True):
+class Attempt(Struct, frozen=True, gc=False):
     """One try of a call, as it is handed to whoever performs it. ``details``: the last heartbeat of the attempt before."""
 
-    key: CallKey
     run: RunId
     base: int
     call: CallName
@@ -49,6 +48,11 @@ class Attempt(Struct, frozen=True):
     kwargs: dict[str, Content]
     end_us: int | None = None
     details: Content | None = None
+
+    @property
+    def key(self) -> CallKey:
+        """The idempotency key: the same for every attempt of the call."""
+        return call_key(self.run, self.base, self.call)
 
 
 class Outcome(Struct, frozen=True, gc=False):

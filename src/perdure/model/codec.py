@@ -37,21 +37,18 @@ class Serializer:
         self._decoders: dict[Any, Any] = {}
         self._bytes_max = bytes_max
 
-    def encode(self, value: Any, what: str = "a value") -> Content:
-        """Give the content of a value. Raises `InvalidValue` for one that JSON cannot hold, `PayloadTooLarge`."""
+    def encode(self, value: Any, what: str = "a value", of: str = "") -> Content:
+        """Give the content of a value, called ``what of`` in errors. Raises `InvalidValue` for one that JSON cannot hold, `PayloadTooLarge`."""
         if type(value) is bytes:
             content = Content("bytes", value)
         else:
-            content = Content("json", self._json(value, what))
+            try:
+                content = Content("json", self._encode(value))
+            except (TypeError, ValueError, RecursionError, NotImplementedError, msgspec.MsgspecError) as error:
+                raise InvalidValue(what=_named(what, of), problem=str(error)) from error
         if len(content.data) > self._bytes_max:
-            raise PayloadTooLarge(what=what, size=len(content.data), limit=self._bytes_max)
+            raise PayloadTooLarge(what=_named(what, of), size=len(content.data), limit=self._bytes_max)
         return self._through_codecs(content) if self._codecs else content
-
-    def _json(self, value: Any, what: str) -> bytes:
-        try:
-            return self._encode(value)
-        except (TypeError, ValueError, RecursionError, msgspec.MsgspecError) as error:
-            raise InvalidValue(what=what, problem=str(error)) from error
 
     def _through_codecs(self, content: Content) -> Content:
         name, data = content.codec, content.data
@@ -65,15 +62,31 @@ class Serializer:
         """Give a hash of arguments before any codec: equal values, equal digest, whatever key they are encrypted with."""
         hash = sha256()
         for value in (*args, *(part for pair in sorted(kwargs.items()) for part in pair)):
-            data = value if type(value) is bytes else self._json(value, "an argument")
+            data = value if type(value) is bytes else self.encode_plain(value)
             hash.update(len(data).to_bytes(8, "big"))
             hash.update(data)
         return hash.hexdigest()
 
-    def decode(self, content: Content, wanted: Any = Any, what: str = "a value") -> Any:
+    def encode_plain(self, value: Any) -> bytes:
+        """Give a value as JSON, before any codec. Raises `InvalidValue`."""
+        try:
+            return self._encode(value)
+        except (TypeError, ValueError, RecursionError, NotImplementedError, msgspec.MsgspecError) as error:
+            raise InvalidValue(what="a value", problem=str(error)) from error
+
+    def decode(self, content: Content, wanted: Any = Any, what: str = "a value", of: str = "") -> Any:
         """Give the value as the type ``wanted``. Raises `InvalidValue` if the content is not of that type or cannot be read."""
         if content.codec == "json":
-            return self._decode_json(content.data, wanted, what)
+            decode = self._decoders.get(wanted)
+            if decode is None:
+                decode = self._decoders[wanted] = _decoder(wanted).decode
+            try:
+                return decode(content.data)
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, NotImplementedError) as error:
+                raise InvalidValue(what=_named(what, of), problem=str(error)) from error
+        return self._decode_other(content, wanted, _named(what, of))
+
+    def _decode_other(self, content: Content, wanted: Any, what: str) -> Any:
         first, *applied = content.codec.split("+")
         data = content.data
         for name in reversed(applied):
@@ -82,7 +95,7 @@ class Serializer:
             data = self._known[name].decode(data)
         if first == "bytes":
             return self._convert(data, wanted, what)
-        return self._decode_json(data, wanted, what)
+        return self.decode(Content("json", data), wanted, what)
 
     def _convert(self, data: bytes, wanted: Any, what: str) -> Any:
         if wanted is Any or wanted is bytes:
@@ -92,14 +105,9 @@ class Serializer:
         except msgspec.ValidationError as error:
             raise InvalidValue(what=what, problem=str(error)) from error
 
-    def _decode_json(self, data: bytes, wanted: Any, what: str) -> Any:
-        decoder = self._decoders.get(wanted)
-        if decoder is None:
-            decoder = self._decoders[wanted] = _decoder(wanted)
-        try:
-            return decoder.decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, NotImplementedError) as error:
-            raise InvalidValue(what=what, problem=str(error)) from error
+
+def _named(what: str, of: str) -> str:
+    return f"{what} of {of}" if of else what
 
 
 def _decoder(wanted: Any) -> Any:
@@ -112,6 +120,6 @@ def _decoder(wanted: Any) -> Any:
 def _refuse(value: Any) -> Any:
     found = type(value)
     raise NotImplementedError(
-        f"{found.__module__}.{found.__qualname__} is no plain value; use dataclasses, msgspec.Struct, TypedDict, lists, dicts, str, numbers, "
-        "bytes, datetime, Enum, UUID or Decimal, or give the engine a codec"
+        f"{found.__module__}.{found.__qualname__} is no plain value; use dataclasses, msgspec.Struct, TypedDict, lists, dicts, str, "
+        "numbers, bytes, datetime, Enum, UUID or Decimal, or give the engine a codec"
     )

@@ -8,7 +8,7 @@ from perdure.model.ids import CallName, RunId
 from perdure.model.payload import Content
 
 
-class RunAction(Struct, frozen=True):
+class RunAction(Struct, frozen=True, gc=False):
     call: CallName
     spec: ActionSpec
     args: tuple[Content, ...]
@@ -49,7 +49,7 @@ class DiscardSignal(Struct, frozen=True, gc=False):
     channel: str
 
 
-class StartChild(Struct, frozen=True):
+class StartChild(Struct, frozen=True, gc=False):
     """Start a run below this one. ``is_detached``: nobody waits for its end and a cancel does not reach it."""
 
     call: CallName
@@ -63,7 +63,7 @@ class StartChild(Struct, frozen=True):
     line: str = ""
 
 
-class Record(Struct, frozen=True):
+class Record(Struct, frozen=True, gc=False):
     call: CallName
     content: Content
     line: str = ""
@@ -73,11 +73,11 @@ class MarkPatch(Struct, frozen=True, gc=False):
     id: str
 
 
-class Publish(Struct, frozen=True):
+class Publish(Struct, frozen=True, gc=False):
     state: Raw
 
 
-class AnswerUpdate(Struct, frozen=True):
+class AnswerUpdate(Struct, frozen=True, gc=False):
     """Reply to an accepted update: with a value or with an error."""
 
     id: str
@@ -85,21 +85,21 @@ class AnswerUpdate(Struct, frozen=True):
     failure: Failure | None = None
 
 
-class Complete(Struct, frozen=True):
+class Complete(Struct, frozen=True, gc=False):
     content: Content
 
 
-class Fail(Struct, frozen=True):
+class Fail(Struct, frozen=True, gc=False):
     failure: Failure
 
 
-class Cancel(Struct, frozen=True):
+class Cancel(Struct, frozen=True, gc=False):
     """End the run as cancelled."""
 
     reason: str = ""
 
 
-class ContinueAsNew(Struct, frozen=True):
+class ContinueAsNew(Struct, frozen=True, gc=False):
     args: tuple[Content, ...]
     kwargs: dict[str, Content]
     line: str = ""

@@ -146,7 +146,9 @@ class PayloadTooLarge(TooLarge):
 
 
 class JournalTooLong(TooLarge):
-    text = "The journal has {size} facts; the limit journal_facts_max is {limit}. Use perdure.continue_as_new(…), raise the limit, then resume."
+    text = (
+        "The journal has {size} facts; the limit journal_facts_max is {limit}. Raise it and resume; use perdure.continue_as_new(…) before."
+    )
 
 
 class TooManyCalls(TooLarge):

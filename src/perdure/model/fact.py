@@ -11,11 +11,11 @@ from perdure.model.ids import CallName, RunId
 from perdure.model.payload import Payload
 
 
-class Fact(Struct, frozen=True, omit_defaults=True, tag_field="fact", tag=True):
+class Fact(Struct, frozen=True, omit_defaults=True, gc=False, tag_field="fact", tag=True):
     """A fact of one run. ``line`` fields name the user's source line as ``file:line``."""
 
 
-class RunStarted(Fact, frozen=True):
+class RunStarted(Fact, frozen=True, gc=False):
     """The run (or its next incarnation) began. ``carried``: signals not yet read by the incarnation before. ``seen``: digests of
     the signals that were sent with an id, by id.
     """
@@ -29,7 +29,7 @@ class RunStarted(Fact, frozen=True):
     seen: dict[str, str] = {}
 
 
-class ActionScheduled(Fact, frozen=True):
+class ActionScheduled(Fact, frozen=True, gc=False):
     call: CallName
     action: str
     args: tuple[Payload, ...] = ()
@@ -37,21 +37,21 @@ class ActionScheduled(Fact, frozen=True):
     line: str = ""
 
 
-class ActionCompleted(Fact, frozen=True):
+class ActionCompleted(Fact, frozen=True, gc=False):
     call: CallName
     value: Payload
     attempt: int = 1
     took_us: int = 0
 
 
-class ActionFailed(Fact, frozen=True):
+class ActionFailed(Fact, frozen=True, gc=False):
     call: CallName
     error: Failure
     attempt: int = 1
     took_us: int = 0
 
 
-class AttemptFailed(Fact, frozen=True):
+class AttemptFailed(Fact, frozen=True, gc=False):
     """An attempt failed and another follows at ``retry_us``. ``details``: the last heartbeat."""
 
     call: CallName
@@ -62,41 +62,41 @@ class AttemptFailed(Fact, frozen=True):
     took_us: int = 0
 
 
-class AttemptLost(Fact, frozen=True):
+class AttemptLost(Fact, frozen=True, gc=False):
     """The node that ran this attempt ended without a word; the next attempt follows at once."""
 
     call: CallName
     attempt: int
 
 
-class ActionPending(Fact, frozen=True):
+class ActionPending(Fact, frozen=True, gc=False):
     """The action returned without an outcome; ``Engine.complete`` or ``Engine.fail`` will give it."""
 
     call: CallName
     attempt: int = 1
 
 
-class CallCancelled(Fact, frozen=True):
+class CallCancelled(Fact, frozen=True, gc=False):
     """The code stopped waiting for this call: an action, a child, a signal."""
 
     call: CallName
 
 
-class TimerStarted(Fact, frozen=True):
+class TimerStarted(Fact, frozen=True, gc=False):
     call: CallName
     due_us: int
     line: str = ""
 
 
-class TimerFired(Fact, frozen=True):
+class TimerFired(Fact, frozen=True, gc=False):
     call: CallName
 
 
-class TimerCancelled(Fact, frozen=True):
+class TimerCancelled(Fact, frozen=True, gc=False):
     call: CallName
 
 
-class SignalReceived(Fact, frozen=True):
+class SignalReceived(Fact, frozen=True, gc=False):
     """A signal arrived. ``id`` is the sender's; ``is_named`` tells that the sender chose it, so that a resend must be recognised."""
 
     id: str
@@ -105,13 +105,13 @@ class SignalReceived(Fact, frozen=True):
     is_named: bool = False
 
 
-class SignalAwaited(Fact, frozen=True):
+class SignalAwaited(Fact, frozen=True, gc=False):
     call: CallName
     channel: str
     line: str = ""
 
 
-class SignalTaken(Fact, frozen=True):
+class SignalTaken(Fact, frozen=True, gc=False):
     """A waiting call was given the signal ``id``."""
 
     call: CallName
@@ -119,14 +119,14 @@ class SignalTaken(Fact, frozen=True):
     channel: str = ""
 
 
-class SignalDiscarded(Fact, frozen=True):
+class SignalDiscarded(Fact, frozen=True, gc=False):
     """Nobody waited and the channel discards early signals."""
 
     id: str
     channel: str
 
 
-class ChildStarted(Fact, frozen=True):
+class ChildStarted(Fact, frozen=True, gc=False):
     call: CallName
     run: RunId
     definition: str
@@ -134,17 +134,17 @@ class ChildStarted(Fact, frozen=True):
     line: str = ""
 
 
-class ChildCompleted(Fact, frozen=True):
+class ChildCompleted(Fact, frozen=True, gc=False):
     call: CallName
     value: Payload
 
 
-class ChildFailed(Fact, frozen=True):
+class ChildFailed(Fact, frozen=True, gc=False):
     call: CallName
     error: Failure
 
 
-class Recorded(Fact, frozen=True):
+class Recorded(Fact, frozen=True, gc=False):
     """An inline side effect of ``perdure.record`` gave this value."""
 
     call: CallName
@@ -152,64 +152,64 @@ class Recorded(Fact, frozen=True):
     line: str = ""
 
 
-class Patched(Fact, frozen=True):
+class Patched(Fact, frozen=True, gc=False):
     """The code asked ``perdure.patched(id)`` for the first time, and this run takes the new path."""
 
     id: str
 
 
-class StatePublished(Fact, frozen=True):
+class StatePublished(Fact, frozen=True, gc=False):
     """The code published state; ``state`` is the whole JSON object after it."""
 
     state: Raw
 
 
-class UpdateAccepted(Fact, frozen=True):
+class UpdateAccepted(Fact, frozen=True, gc=False):
     id: str
     method: str
     args: tuple[Payload, ...] = ()
     kwargs: dict[str, Payload] = {}
 
 
-class UpdateCompleted(Fact, frozen=True):
+class UpdateCompleted(Fact, frozen=True, gc=False):
     id: str
     value: Payload
 
 
-class UpdateFailed(Fact, frozen=True):
+class UpdateFailed(Fact, frozen=True, gc=False):
     id: str
     error: Failure
 
 
-class CancelRequested(Fact, frozen=True):
+class CancelRequested(Fact, frozen=True, gc=False):
     reason: str = ""
 
 
-class RunCompleted(Fact, frozen=True):
+class RunCompleted(Fact, frozen=True, gc=False):
     value: Payload
 
 
-class RunFailed(Fact, frozen=True):
+class RunFailed(Fact, frozen=True, gc=False):
     error: Failure
 
 
-class RunCancelled(Fact, frozen=True):
+class RunCancelled(Fact, frozen=True, gc=False):
     reason: str = ""
 
 
-class RunContinued(Fact, frozen=True):
+class RunContinued(Fact, frozen=True, gc=False):
     """The run ended this incarnation and goes on as a new one, with an empty journal."""
 
     line: str = ""
 
 
-class RunStalled(Fact, frozen=True):
+class RunStalled(Fact, frozen=True, gc=False):
     """The run was stopped by an error that can be repaired; its open stimuli were kept."""
 
     reason: str
 
 
-class RunResumed(Fact, frozen=True):
+class RunResumed(Fact, frozen=True, gc=False):
     """Someone asked a stalled run to go on."""
 
 

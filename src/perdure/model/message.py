@@ -82,7 +82,8 @@ encode_message = msgspec.json.Encoder().encode
 def decode_message(body: bytes) -> AnyMessage:
     """Read a message; raises `CorruptJournal` if it is none."""
     try:
-        return _decoder.decode(body)
+        message: AnyMessage = _decoder.decode(body)
+        return message
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise CorruptJournal(what=f"{error} in the inbox message {body[:80]!r}") from error
 

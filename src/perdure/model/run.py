@@ -19,6 +19,7 @@ class Status(StrEnum):
 
     @property
     def is_final(self) -> bool:
+        """Tell whether the run has ended, whichever way."""
         return self in _FINAL
 
 

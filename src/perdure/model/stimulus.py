@@ -16,7 +16,7 @@ class Signalled(Struct, frozen=True, gc=False):
     is_named: bool = False
 
 
-class Begun(Struct, frozen=True):
+class Begun(Struct, frozen=True, gc=False):
     """The run, or its next incarnation, begins."""
 
     args: tuple[Content, ...]
@@ -46,7 +46,7 @@ class Fired(Struct, frozen=True, gc=False):
     call: CallName
 
 
-class Updated(Struct, frozen=True):
+class Updated(Struct, frozen=True, gc=False):
     """A client asks a running instance to change itself and to answer."""
 
     id: str
@@ -55,7 +55,7 @@ class Updated(Struct, frozen=True):
     kwargs: dict[str, Content]
 
 
-class CancelAsked(Struct, frozen=True):
+class CancelAsked(Struct, frozen=True, gc=False):
     """Someone asks the run to end."""
 
     reason: str = ""

@@ -1,6 +1,8 @@
 """Time and chance: the only way for either to reach the core (G7)."""
 
+import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 
@@ -28,3 +30,18 @@ class Entropy(Protocol):
     def seed(self) -> int:
         """Give a random number below 2**63."""
         ...
+
+
+async def pause(clock: Clock, span_us: int) -> None:
+    """That span of the clock's time has passed."""
+    over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    alarm = clock.call_at(clock.now_us() + span_us, partial(_finish, over))
+    try:
+        await over
+    finally:
+        alarm.cancel()
+
+
+def _finish(over: "asyncio.Future[None]") -> None:
+    if not over.done():
+        over.set_result(None)

@@ -23,7 +23,7 @@ from perdure.model.run import RunChange, RunRow, Status, Transition
 
 
 class InboxItem(Struct, frozen=True, gc=False):
-    """A message waiting for a run. ``(run, id)`` is unique: posting it again changes nothing. ``body`` is JSON, ``data`` bytes beside it."""
+    """A message waiting for a run. ``(run, id)`` is unique: posting it again changes nothing. ``body`` is JSON, ``data`` lies beside it."""
 
     run: RunId
     id: str
@@ -54,9 +54,12 @@ class Heartbeat(Struct, frozen=True, gc=False):
 class Batch(Struct):
     """Everything of one commit, of any number of runs. ``epoch`` is ``None`` for writers that are not nodes: starts, posts and blobs only.
 
-    Order inside: starts, blobs, journal rows, changes, truncations, inbox. ``consumed`` lists inbox items to delete as ``(run, id)``;
+    Order inside: replaced, starts, blobs, journal rows, heartbeats, changes (several of one run apply in order), truncations, posts,
+    consumed, replies (the first for an id stands). An id is started at most once in a batch. ``consumed`` lists inbox items to delete as ``(run, id)``;
     ``truncated`` gives, for a run, the number below which journal rows are deleted. A change of a run whose new status is final also
-    deletes its heartbeats. ``checked`` names the starts whose id a caller chose: only these can be in conflict.
+    deletes its heartbeats. ``checked`` names the starts whose id a caller chose: only these can be in conflict; another that is taken
+    raises `Internal` and nothing is written. ``replaced`` names starts before which a run of that id that has ended is deleted, with all
+    that belongs to it but its blobs.
     """
 
     epoch: int | None = None
@@ -69,6 +72,7 @@ class Batch(Struct):
     consumed: list[tuple[RunId, str]] = field(default_factory=list)
     replies: list[Reply] = field(default_factory=list)
     truncated: dict[RunId, int] = field(default_factory=dict)
+    replaced: set[RunId] = field(default_factory=set)
     heartbeats: list[Heartbeat] = field(default_factory=list)
 
 
@@ -82,7 +86,7 @@ class Loaded(Struct, frozen=True):
 
 
 class RunQuery(Struct, frozen=True, kw_only=True):
-    """Which runs to list: newest first, at most ``limit``. Fields left ``None`` do not filter; ``before`` goes on after a page's last row."""
+    """Which runs to list: newest first, at most ``limit``. Fields left ``None`` do not filter; ``before`` goes on after a last row."""
 
     status: Status | None = None
     tag: str | None = None
@@ -102,7 +106,7 @@ class Writer(Protocol):
         ...
 
     async def commit(self, batch: Batch) -> Mapping[RunId, RunRow]:
-        """The batch is durable, all of it. Gives the existing rows of the starts in ``checked`` whose id was taken.
+        """The batch, as it is at the time of the call, is durable, all of it. Gives the existing rows of the starts in ``checked`` whose id was taken.
 
         A taken start is dropped together with its journal rows, changes and inbox posts; nothing else is. Raises `LeaseLost`,
         `StoreUnavailable`.
@@ -114,7 +118,7 @@ class Leases(Protocol):
     async def take_lease(self, node: str, now_us: int, lease_us: int) -> int | None:
         """Give a new epoch, higher than any before, if no other live node holds the lease; ``None`` if one does.
 
-        A holder that has died, on a store that can tell, or whose lease ended before ``now_us``, is not live.
+        A holder is not live when it has died, on a store that can tell; on one that cannot, when its lease ended before ``now_us``.
         """
         ...
 
@@ -185,4 +189,6 @@ class Store(Writer, Leases, Reader, Agenda, Protocol):
     """A whole store. ``name`` is what errors call it, such as the URL without secrets."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """What errors call it."""
+        ...

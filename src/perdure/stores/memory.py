@@ -36,6 +36,8 @@ class _Tables:
 
     def write(self, batch: Batch, taken: Collection[RunId]) -> None:
         """Apply a batch that was found good; nothing here may fail half way."""
+        for run in batch.replaced - set(taken):
+            self._delete(run)
         for row in batch.starts:
             if row.id not in taken:
                 self.runs[row.id] = copy(row)
@@ -53,6 +55,13 @@ class _Tables:
             kept = {number: row for number, row in self.journals.get(run, {}).items() if number >= below}
             self.journals[run] = kept
         self._write_messages(batch, taken)
+
+    def _delete(self, run: RunId) -> None:
+        self.runs.pop(run, None)
+        self.journals.pop(run, None)
+        self.heartbeats.pop(run, None)
+        for id in self.inboxes.pop(run, {}):
+            del self.arrivals[run, id]
 
     def _change(self, change: RunChange) -> None:
         row = self.runs[change.id]
@@ -102,11 +111,15 @@ class MemoryStore:
 
     async def commit(self, batch: Batch) -> Mapping[RunId, RunRow]:
         self._check_fence(batch.epoch)
-        taken = {row.id: copy(self._tables.runs[row.id]) for row in batch.starts if row.id in self._tables.runs}
+        known = self._tables.runs
+        taken = {row.id: copy(known[row.id]) for row in batch.starts if row.id in known and not self._is_replaced(batch, row.id)}
         self._check_starts(batch, taken)
         self._check_rows(batch, taken)
         self._tables.write(batch, taken)
         return taken
+
+    def _is_replaced(self, batch: Batch, run: RunId) -> bool:
+        return run in batch.replaced and run in self._tables.runs and self._tables.runs[run].status.is_final
 
     def _check_fence(self, epoch: int | None) -> None:
         if epoch is not None and not self._holds(epoch):
@@ -120,7 +133,7 @@ class MemoryStore:
     def _check_rows(self, batch: Batch, taken: Collection[RunId]) -> None:
         seen: set[tuple[RunId, int]] = set()
         for row in batch.rows:
-            if row.run in taken:
+            if row.run in taken or self._is_replaced(batch, row.run):
                 continue
             if row.number in self._tables.journals.get(row.run, ()) or (row.run, row.number) in seen:
                 raise LeaseLost(epoch=batch.epoch, found=f"the journal of {row.run!r} has a row {row.number} already")

@@ -1,6 +1,5 @@
 """What an action may know and say while it runs."""
 
-import threading
 from collections.abc import Callable
 from contextvars import ContextVar
 from datetime import datetime
@@ -24,7 +23,7 @@ PENDING = Pending()
 
 
 def pending() -> Any:
-    """Leave the call open: ``return perdure.pending()``, and end it later with ``engine.complete(key, value)`` or ``engine.fail(key, error)``."""
+    """Leave the call open: ``return perdure.pending()``. ``engine.complete(key, value)`` or ``engine.fail(key, error)`` ends it later."""
     return PENDING
 
 
@@ -37,17 +36,20 @@ class RetryAfter(Exception):
 
     def __init__(self, delay: Span, message: str = "") -> None:
         super().__init__(message or f"to be tried again after {delay}")
-        self.delay_us = span_us(delay)
+        self.delay_us: int = span_us(delay)
 
 
 class CurrentAttempt:
     """The attempt that is running. Safe to use from the action's thread."""
 
-    def __init__(self, attempt: Attempt, serializer: Serializer, beat: Callable[[Content], None]) -> None:
+    __slots__ = ("_attempt", "_beat", "_serializer", "is_cancelled")
+
+    def __init__(self, attempt: Attempt, serializer: Serializer, beat: Callable[[Attempt, Content], None]) -> None:
         self._attempt = attempt
         self._serializer = serializer
         self._beat = beat
-        self._cancelled = threading.Event()
+        self.is_cancelled = False
+        """Nobody waits for this attempt any more: it was cancelled or timed out. A threaded action should look, and return."""
 
     @property
     def number(self) -> int:
@@ -61,6 +63,7 @@ class CurrentAttempt:
 
     @property
     def run(self) -> RunId:
+        """The run that made the call."""
         return self._attempt.run
 
     @property
@@ -69,20 +72,20 @@ class CurrentAttempt:
         return None if self._attempt.end_us is None else instant(self._attempt.end_us)
 
     @property
-    def is_cancelled(self) -> bool:
-        """Nobody waits for this attempt any more: it was cancelled or timed out. A threaded action should look, and return."""
-        return self._cancelled.is_set()
-
-    @property
     def details(self) -> Any:
         """What the attempt before reported last, ``None`` if nothing."""
         return None if self._attempt.details is None else self._serializer.decode(self._attempt.details)
 
     def heartbeat(self, details: Any = None) -> None:
         """Report progress; the next attempt is given the latest details, also after a crash (written at most twice a second)."""
-        self._beat(self._serializer.encode(details, "the details of a heartbeat"))
+        self._beat(self._attempt, self._serializer.encode(details, "the details of a heartbeat"))
+
+    def report_through(self, beat: Callable[[Attempt, Content], None]) -> None:
+        """Heartbeats take another way from now on."""
+        self._beat = beat
 
     def raise_if_cancelled(self) -> None:
+        """Leave the action if nobody waits for this attempt any more; for the loops of threaded actions."""
         if self.is_cancelled:
             self._stop()
 
@@ -90,6 +93,7 @@ class CurrentAttempt:
         raise GiveUp(f"attempt {self.number} of {self._attempt.spec.name} was cancelled")
 
     def cancel(self) -> None:
+        """The action will see that nobody waits any more. Called by the engine; safe to call twice and from any thread."""
         self._cancelled.set()
 
 

@@ -39,7 +39,7 @@ class LocalPerformance:
         self.is_over = False
 
     def cancel(self) -> None:
-        self.current.cancel()
+        self.current.is_cancelled = True
         if self.cancel_reason is None:
             self.cancel_reason = Failure("asyncio.exceptions:CancelledError", "the workflow stopped waiting", is_final=True)
         if self.task is not None:
@@ -58,23 +58,25 @@ class LocalPerformer:
 
     def perform(self, attempt: Attempt, deliver: Deliver, beat: Beat) -> Performance:
         loop = asyncio.get_running_loop()
-        report = partial(_report, loop, beat, attempt)
-        current = CurrentAttempt(attempt, self._serializer, report)
+        current = CurrentAttempt(attempt, self._serializer, beat)
         performance = LocalPerformance(attempt, current, deliver, self._clock.now_us())
         self._running.add(performance)
-        body = self._run_async if attempt.spec.is_async else self._run_in_thread
-        performance.task = loop.create_task(body(performance))
-        end_us = self._end_us(performance)
-        if end_us is not None:
-            performance.alarm = self._clock.call_at(end_us, partial(self._time_out, performance))
+        if attempt.spec.is_async:
+            # Made directly: the loop's create_task costs as much again as the task.
+            performance.task = asyncio.Task(self._run_async(performance), loop=loop)
+        else:
+            current.report_through(partial(_report, loop, beat))
+            performance.task = asyncio.Task(self._run_in_thread(performance), loop=loop)
+        if attempt.end_us is not None or attempt.spec.timeout_us is not None:
+            performance.alarm = self._clock.call_at(self._end_us(performance), partial(self._time_out, performance))
         return performance
 
-    def _end_us(self, performance: LocalPerformance) -> int | None:
+    def _end_us(self, performance: LocalPerformance) -> int:
         attempt = performance.attempt
         ends = [attempt.end_us] if attempt.end_us is not None else []
         if attempt.spec.timeout_us is not None:
             ends.append(performance.started_us + attempt.spec.timeout_us)
-        return min(ends, default=None)
+        return min(ends)
 
     def _time_out(self, performance: LocalPerformance) -> None:
         spec = performance.attempt.spec
@@ -139,7 +141,7 @@ class LocalPerformer:
         if value is PENDING:
             return Outcome(took_us=took_us)
         spec = performance.attempt.spec
-        content = self._serializer.encode(value, f"the result of {spec.name}")
+        content = self._serializer.encode(value, "the result", spec.name)
         returns = Any if spec.signature is None else spec.signature.returns
         if returns is not Any:
             self._check(content, returns, spec.name)
@@ -147,7 +149,7 @@ class LocalPerformer:
 
     def _check(self, content: Content, returns: Any, name: str) -> None:
         try:
-            self._serializer.decode(content, returns, f"the result of {name}")
+            self._serializer.decode(content, returns, "the result", name)
         except InvalidValue as error:
             raise GiveUp(str(error)) from error
 
@@ -181,8 +183,5 @@ _TIMED_OUT = ("perdure.model.errors:ActionTimedOut", "perdure.model.errors:Actio
 
 
 def _report(loop: asyncio.AbstractEventLoop, beat: Beat, attempt: Attempt, content: Content) -> None:
-    """Heartbeats may come from the action's thread."""
-    if asyncio._get_running_loop() is loop:
-        beat(attempt, content)
-    else:
-        loop.call_soon_threadsafe(beat, attempt, content)
+    """Heartbeats of plain actions come from their thread."""
+    loop.call_soon_threadsafe(beat, attempt, content)

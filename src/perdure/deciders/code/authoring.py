@@ -3,10 +3,9 @@
 import asyncio
 import functools
 import inspect
-import sys
 from asyncio import events
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from typing import Any, Generic, Literal, ParamSpec, Protocol, Self, TypeVar, cast, overload
+from typing import Any, Concatenate, Generic, Literal, ParamSpec, Protocol, Self, TypeVar, cast, overload
 
 import msgspec
 
@@ -14,7 +13,7 @@ from perdure.deciders.code.context import RunContext
 from perdure.deciders.code.definition import CodeDefinition, Registry, default_registry
 from perdure.deciders.code.instance import Method
 from perdure.deciders.code.loop import WorkflowLoop, current_context
-from perdure.deciders.code.places import line_of
+from perdure.deciders.code.places import frame_above, line_of
 from perdure.deciders.code.signature import Signature
 from perdure.model import command as commands
 from perdure.model.call import ActionSpec, OnLost
@@ -33,9 +32,9 @@ class Action(Generic[P, R]):
     """A named unit of work. Called in a workflow it is a durable step; called elsewhere it runs ``function``."""
 
     def __init__(self, function: Callable[P, Any], spec: ActionSpec, signature: Signature) -> None:
-        self.function = function
-        self.spec = spec
-        self.signature = signature
+        self.function: Callable[P, Any] = function
+        self.spec: ActionSpec = spec
+        self.signature: Signature = signature
         functools.update_wrapper(self, function)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
@@ -43,7 +42,7 @@ class Action(Generic[P, R]):
         if type(loop) is not WorkflowLoop:
             return self._call_outside(loop, args, kwargs)
         self.signature.check(args, kwargs)
-        return loop.run_context.run_action(self._typed_spec(), args, kwargs, line_of(sys._getframe(1)))
+        return loop.run_context.run_action(self._typed_spec(), args, kwargs, line_of(frame_above(1)))
 
     def _typed_spec(self) -> ActionSpec:
         """The types are read when the action is first used, so that annotations may name classes declared below it."""
@@ -155,9 +154,9 @@ class Workflow(Generic[P, R]):
     """A process in code. Called in a workflow it is a child run; called elsewhere it is the plain coroutine function."""
 
     def __init__(self, function: Callable[..., Any], definition: CodeDefinition, options: StartOptions) -> None:
-        self.function = function
-        self.definition = definition
-        self.start_options = options
+        self.function: Callable[..., Any] = function
+        self.definition: CodeDefinition = definition
+        self.start_options: StartOptions = options
         functools.update_wrapper(self, function, updated=())
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
@@ -189,7 +188,7 @@ class Workflow(Generic[P, R]):
             kwargs=keywords,
             tags=options.tags,
             is_detached=is_detached,
-            line=line_of(sys._getframe(2)),
+            line=line_of(frame_above(2)),
         )
 
     def options(
@@ -271,17 +270,24 @@ def workflow(
 
     def declare(target: Any) -> Any:
         is_class = isinstance(target, type)
-        entry = target.run if is_class else target
+        entry = _entry_of(target)
         if not inspect.iscoroutinefunction(entry):
             raise InvalidOption(option="@workflow", found=repr(target), expected="an async def, or a class with 'async def run'")
         definition = CodeDefinition(entry, name=name or target.__name__, version=version, check=check, factory=target if is_class else None)
         if is_class:
             _collect_methods(target, definition)
         (registry or default_registry).add_definition(definition)
-        form = ClassWorkflow if is_class else Workflow
-        return form(target, definition, StartOptions())
+        if is_class:
+            of_class: ClassWorkflow[..., Any] = ClassWorkflow(target, definition, StartOptions())
+            return of_class
+        of_function: Workflow[..., Any] = Workflow(target, definition, StartOptions())
+        return of_function
 
     return declare if target is None else declare(target)
+
+
+def _entry_of(target: Any) -> Any:
+    return getattr(target, "run", None) if isinstance(target, type) else target
 
 
 def _collect_methods(target: type, definition: CodeDefinition) -> None:
@@ -297,15 +303,20 @@ class Update(Generic[P, R]):
     """A method by which clients change a running instance and get an answer."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        self.function = function
+        self.function: Callable[..., Any] = function
         self.check: Callable[..., Any] | None = None
-        functools.update_wrapper(self, function)
+        self.__name__: str = function.__name__
+        self.__doc__ = function.__doc__
 
-    def validator(self, check: Callable[..., Any]) -> Callable[..., Any]:
-        """``check`` is called with the same arguments before the update is taken; whatever it raises refuses the update, without a trace."""
+    def validator(self, check: Callable[Concatenate[Any, P], object]) -> Callable[Concatenate[Any, P], object]:
+        """``check`` is called with the same arguments first; whatever it raises refuses the update, without a trace in the journal."""
         self.check = check
         return check
 
+    @overload
+    def __get__(self, instance: None, owner: type | None = None) -> Self: ...
+    @overload
+    def __get__(self, instance: object, owner: type | None = None) -> Callable[P, Any]: ...
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         return self if instance is None else self.function.__get__(instance, owner)
 
@@ -314,19 +325,29 @@ class Query(Generic[P, R]):
     """A method by which clients look at a running instance."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        self.function = function
-        functools.update_wrapper(self, function)
+        self.function: Callable[..., Any] = function
+        self.__name__: str = function.__name__
+        self.__doc__ = function.__doc__
 
+    @overload
+    def __get__(self, instance: None, owner: type | None = None) -> Self: ...
+    @overload
+    def __get__(self, instance: object, owner: type | None = None) -> Callable[P, R]: ...
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         return self if instance is None else self.function.__get__(instance, owner)
 
 
-def update(function: Callable[P, R]) -> Update[P, R]:
+@overload
+def update(function: Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]) -> Update[P, R]: ...
+@overload
+def update(function: Callable[Concatenate[Any, P], R]) -> Update[P, R]: ...
+def update(function: Callable[..., Any]) -> Any:
     """Declare an update of a workflow class: ``def`` or ``async def``; it may call actions and wait."""
-    return Update(function)
+    declared: Update[..., Any] = Update(function)
+    return declared
 
 
-def query(function: Callable[P, R]) -> Query[P, R]:
+def query(function: Callable[Concatenate[Any, P], R]) -> Query[P, R]:
     """Declare a query of a workflow class: a plain ``def`` that changes nothing."""
     if inspect.iscoroutinefunction(function):
         raise InvalidOption(option="@query", found=f"async def {function.__name__}", expected="a plain def; use @update for what waits")
@@ -339,9 +360,9 @@ class Signal(Generic[T]):
     def __init__(self, name: str, type: Any, *, early: Literal["keep", "discard"]) -> None:
         if early not in ("keep", "discard"):
             raise InvalidOption(option="early", found=repr(early), expected="'keep' or 'discard'")
-        self.name = name
-        self.type = type
-        self.early = early
+        self.name: str = name
+        self.type: Any = type
+        self.early: Literal["keep", "discard"] = early
 
     def receive(self) -> Coroutine[Any, Any, T]:
         """Inside a workflow: the next signal. Each is given to one reader, in order of arrival; those that came early were kept."""
@@ -350,7 +371,7 @@ class Signal(Generic[T]):
             raise Unsupported(
                 what=f"signal {self.name!r}.receive() outside a workflow", why="there is no run to receive it; send with run.send"
             )
-        return context.receive(self.name, self.type, discards_early=self.early == "discard", line=line_of(sys._getframe(1)))
+        return context.receive(self.name, self.type, discards_early=self.early == "discard", line=line_of(frame_above(1)))
 
     async def __aiter__(self) -> AsyncIterator[T]:
         while True:
@@ -376,4 +397,4 @@ def call(name: str, *args: Any, returns: Any = Any, **kwargs: Any) -> Awaitable[
         raise Unsupported(what=f"perdure.call({name!r}) outside a workflow", why="import the action and call it")
     known = default_registry.action(name)
     spec = ActionSpec(name=name, returns=returns) if known is None else msgspec.structs.replace(known, returns=returns)
-    return context.run_action(spec, args, kwargs, line_of(sys._getframe(1)))
+    return context.run_action(spec, args, kwargs, line_of(frame_above(1)))

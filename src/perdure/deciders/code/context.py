@@ -28,7 +28,7 @@ class PutDown(BaseException):
     """Ends the clean-up code of a run that is put down, before it can do anything."""
 
 
-class WaitingCall(Struct):
+class WaitingCall(Struct, gc=False):
     """A call whose result the code waits for."""
 
     future: asyncio.Future[Any]
@@ -41,7 +41,8 @@ class RunContext:
     def __init__(self, identity: RunIdentity, tools: Tools) -> None:
         self.identity = identity
         self.tools = tools
-        self.loop = WorkflowLoop(self, tools.limits.callbacks_max)
+        # What the loop leaves out is refused by the guard; to a type checker it is abstract.
+        self.loop = WorkflowLoop(self, tools.limits.callbacks_max)  # type: ignore[abstract]
         self.commands: list[commands.Command] = []
         self.waiting: dict[CallName, WaitingCall] = {}
         self.timers: dict[CallName, DurableTimer] = {}
@@ -67,10 +68,17 @@ class RunContext:
     async def run_action(self, spec: ActionSpec, args: tuple[Any, ...], kwargs: dict[str, Any], line: str) -> Any:
         """The action's result, durable. Raises what the action raised."""
         call = self.open_call()
-        must_encode = self.is_strict or call not in self.recorded_calls
-        contents, keywords = self.encode_arguments(spec.name, args, kwargs) if must_encode else ((), {})
-        self.commands.append(commands.RunAction(call, spec, contents, keywords, line))
-        return await self._result(call, spec.returns)
+        if call in self.recorded_calls and not self.is_strict:
+            self.commands.append(commands.RunAction(call, spec, (), {}, line))
+        else:
+            self.commands.append(commands.RunAction(call, spec, *self.encode_arguments(spec.name, args, kwargs), line))
+        future: asyncio.Future[Any] = asyncio.Future(loop=self.loop)
+        self.waiting[call] = WaitingCall(future, spec.returns)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            self._stop_waiting(call)
+            raise
 
     async def run_child(self, start: commands.StartChild, returns: Any) -> Any:
         """The child's result. Raises what the child raised, or `RunCancelled`."""
@@ -78,32 +86,36 @@ class RunContext:
         return await self._result(start.call, returns)
 
     def open_call(self) -> CallName:
-        self.refuse_when_closing()
+        if self.is_closing or self.is_reading:
+            self.refuse_when_closing()
         if len(self.waiting) >= self.tools.limits.calls_open_max:
             self.violate(TooManyCalls(size=len(self.waiting), limit=self.tools.limits.calls_open_max))
         return self.loop.next_call()
 
     async def _result(self, call: CallName, returns: Any) -> Any:
-        future = self.loop.create_future()
+        future: asyncio.Future[Any] = asyncio.Future(loop=self.loop)
         self.waiting[call] = WaitingCall(future, returns)
         try:
             return await future
         except asyncio.CancelledError:
-            if self.waiting.pop(call, None) is not None:
-                self.commands.append(commands.CancelCall(call))
+            self._stop_waiting(call)
             raise
+
+    def _stop_waiting(self, call: CallName) -> None:
+        if self.waiting.pop(call, None) is not None:
+            self.commands.append(commands.CancelCall(call))
 
     def encode_arguments(self, name: str, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[tuple[Content, ...], dict[str, Content]]:
         """Give the contents of arguments; a large ``bytes`` that is passed again and again is encoded once."""
         contents = tuple([self._encode(value, name) for value in args])
-        return contents, ({key: self._encode(value, name) for key, value in kwargs.items()} if kwargs else {})
+        return contents, {key: self._encode(value, name) for key, value in kwargs.items()} if kwargs else {}
 
     def _encode(self, value: Any, name: str) -> Content:
         if type(value) is not bytes or len(value) <= self.tools.limits.payload_inline_max:
-            return self.tools.serializer.encode(value, f"an argument of {name}")
+            return self.tools.serializer.encode(value, "an argument", name)
         known = self._large.get(id(value))
         if known is None:
-            known = self._large[id(value)] = (value, self.tools.serializer.encode(value, f"an argument of {name}"))
+            known = self._large[id(value)] = (value, self.tools.serializer.encode(value, "an argument", name))
         return known[1]
 
     def forget_large(self) -> None:
@@ -150,23 +162,21 @@ class RunContext:
 
     # Stimuli.
 
-    def take(self, stimulus: Succeeded | Failed | Fired | Signalled) -> None:
-        match stimulus:
-            case Succeeded():
-                waiting = self.waiting.pop(stimulus.call, None)
-                if waiting is not None and not waiting.future.done():
-                    what = f"the result of call {stimulus.call}"
-                    waiting.future.set_result(self.tools.serializer.decode(stimulus.content, waiting.returns, what))
-            case Failed():
-                waiting = self.waiting.pop(stimulus.call, None)
-                if waiting is not None and not waiting.future.done():
-                    waiting.future.set_exception(exception_of(stimulus.failure))
-            case Fired():
-                timer = self.timers.pop(stimulus.call, None)
-                if timer is not None and not timer.is_cancelled:
-                    self.loop.make_ready(timer)
-            case Signalled():
-                self.take_signal(stimulus)
+    def take_success(self, stimulus: Succeeded) -> None:
+        waiting = self.waiting.pop(stimulus.call, None)
+        if waiting is not None and not waiting.future.done():
+            value = self.tools.serializer.decode(stimulus.content, waiting.returns, "the result", stimulus.call)
+            waiting.future.set_result(value)
+
+    def take_failure(self, stimulus: Failed) -> None:
+        waiting = self.waiting.pop(stimulus.call, None)
+        if waiting is not None and not waiting.future.done():
+            waiting.future.set_exception(exception_of(stimulus.failure))
+
+    def take_timer(self, stimulus: Fired) -> None:
+        timer = self.timers.pop(stimulus.call, None)
+        if timer is not None and not timer.is_cancelled:
+            self.loop.make_ready(timer)
 
     def take_signal(self, signal: Signalled) -> None:
         channel = self.channels.setdefault(signal.channel, Channel())

@@ -53,7 +53,8 @@ class CodeDecider:
             self._take(stimulus)
         self._drain()
         context.take_published()
-        self._finish_if_done()
+        if self._root is not None and self._root.done():
+            self._finish(self._root)
         context.forget_large()
         return context.commands
 
@@ -74,8 +75,14 @@ class CodeDecider:
 
     def _take(self, stimulus: Stimulus) -> None:
         match stimulus:
-            case Succeeded() | Failed() | Fired() | Signalled():
-                self.context.take(stimulus)
+            case Succeeded():
+                self.context.take_success(stimulus)
+            case Failed():
+                self.context.take_failure(stimulus)
+            case Fired():
+                self.context.take_timer(stimulus)
+            case Signalled():
+                self.context.take_signal(stimulus)
             case Begun():
                 self._begin(stimulus)
             case Updated():
@@ -119,10 +126,8 @@ class CodeDecider:
         if self.context.violation is not None:
             raise self.context.violation
 
-    def _finish_if_done(self) -> None:
-        root = self._root
-        if root is None or not root.done():
-            return
+    def _finish(self, root: BranchTask) -> None:
+        """The code has come to its end: what still runs beside it is cancelled, as ``asyncio.run`` does, and then the run ends."""
         if not self._is_finishing:
             self._is_finishing = True
             for task in self.context.loop.tasks:

@@ -26,15 +26,15 @@ class CodeDefinition:
         name: str,
         version: int = 1,
         check: str = "simple",
-        factory: type | None = None,
+        factory: type[Any] | None = None,
     ) -> None:
         if check not in CHECKS:
             raise InvalidOption(option="check", found=repr(check), expected=" or ".join(CHECKS))
-        self.name = name
-        self.version = version
-        self.entry = entry
-        self.source = code_line(entry.__code__)
-        self.signature = Signature(entry, skips_self=factory is not None)
+        self.name: str = name
+        self.version: int = version
+        self.entry: Callable[..., Any] = entry
+        self.source: str = code_line(entry.__code__)
+        self.signature: Signature = Signature(entry, skips_self=factory is not None)
         self.updates: dict[str, Method] = {}
         self.queries: dict[str, Method] = {}
         self._check = check
@@ -42,6 +42,7 @@ class CodeDefinition:
 
     @property
     def returns(self) -> Any:
+        """The declared type of the result."""
         return self.signature.returns
 
     def encode_arguments(
@@ -94,9 +95,11 @@ class Registry:
         return found
 
     def find_definition(self, name: str, version: int) -> Definition | None:
+        """Give a definition of exactly this version, ``None`` if it is not known here."""
         return self._definitions.get((name, version))
 
     def action(self, name: str) -> ActionSpec | None:
+        """Give an action's declaration, ``None`` if it is not known here."""
         return self._actions.get(name)
 
     def definitions(self) -> list[Definition]:

@@ -69,7 +69,7 @@ def record(function: Callable[[], T]) -> T:
 
 
 def patched(change: str) -> bool:
-    """Tell whether this run takes the new path of a change: ``True`` for runs that reach it now, ``False`` for those that went by before."""
+    """Tell whether this run takes the new path of a change: ``True`` if it reaches it now, ``False`` if it went by before."""
     return _context("patched(…)").patched(change)
 
 

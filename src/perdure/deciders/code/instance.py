@@ -24,14 +24,14 @@ class Instance:
         self,
         entry: Callable[..., Any],
         *,
-        factory: type | None = None,
+        factory: type[Any] | None = None,
         updates: dict[str, Method] | None = None,
         queries: dict[str, Method] | None = None,
         check: str = "simple",
     ) -> None:
         self.entry = entry
         self.check = check
-        self._factory = factory
+        self._factory: Any = factory
         self._updates = updates or {}
         self._queries = queries or {}
         self._target: Any = None

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
+from zlib import crc32
 
 from perdure.deciders.code.task import BranchTask
 from perdure.model.duration import MICROSECONDS
@@ -66,9 +67,6 @@ class DeterministicFuture(asyncio.Future[Any]):
     def __hash__(self) -> int:
         return self._serial
 
-    def __eq__(self, other: object) -> bool:
-        return self is other
-
 
 class WorkflowLoop(asyncio.AbstractEventLoop):
     """One run's loop. What it does not define here, real I/O above all, is refused by the guard."""
@@ -79,7 +77,8 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         self.tasks: list[BranchTask] = []
         self._ready: deque[Callback] = deque()
         self._callbacks_max = callbacks_max
-        self._serial = 0
+        # Hashes of different runs must not meet: asyncio keeps all tasks of a process in one set.
+        self._serial = crc32(run_context.identity.id.encode()) << 24
         self._orphan_branches = 0
         self._orphan_calls = 0
         self._tasks_prune_at = 64

@@ -2,15 +2,17 @@
 
 import os
 import sys
+from functools import cache
 from pathlib import Path
 from types import CodeType, FrameType
 
 _PACKAGE = str(Path(__file__).parents[2]) + os.sep
 _STANDARD = os.path.dirname(os.__file__) + os.sep + "asyncio" + os.sep
+_NOT_USERS = (_PACKAGE, _STANDARD, "<frozen")
 _DEPTH_MAX = 60
 
-_names: dict[CodeType, str] = {}
-_lines: dict[tuple[CodeType, int], str] = {}
+frame_above = sys._getframe
+"""``frame_above(0)`` is the frame of the caller, ``frame_above(1)`` that of the caller's caller."""
 
 
 def line_of(frame: FrameType | None) -> str:
@@ -18,15 +20,8 @@ def line_of(frame: FrameType | None) -> str:
     for _ in range(_DEPTH_MAX):
         if frame is None:
             return ""
-        code = frame.f_code
-        name = _names.get(code)
-        if name is None:
-            name = _names[code] = _file_name(code)
-        if name:
-            key = (code, frame.f_lineno)
-            line = _lines.get(key)
-            if line is None:
-                line = _lines[key] = f"{name}:{frame.f_lineno}"
+        line = _line(frame.f_code.co_filename, frame.f_lineno)
+        if line:
             return line
         frame = frame.f_back
     return ""
@@ -34,19 +29,20 @@ def line_of(frame: FrameType | None) -> str:
 
 def here() -> str:
     """Name the user's line that is running."""
-    return line_of(sys._getframe(1))
+    return line_of(frame_above(1))
 
 
-def _file_name(code: CodeType) -> str:
+# Asked once for every step. The keys are the path and the number because the hash of a code object is worked out anew each time.
+@cache
+def _line(path: str, number: int) -> str:
     """Shorten a path to its last two parts, which are the same on every host; empty for our own and asyncio's files."""
-    path = code.co_filename
-    if path.startswith((_PACKAGE, _STANDARD)) or path.startswith("<frozen"):
-        return ""
-    parts = path.replace("\\", "/").split("/")
-    return "/".join(parts[-2:])
+    return "" if path.startswith(_NOT_USERS) else f"{_short(path)}:{number}"
+
+
+def _short(path: str) -> str:
+    return "/".join(path.replace("\\", "/").split("/")[-2:])
 
 
 def code_line(code: CodeType) -> str:
     """Name the line where a function is declared."""
-    parts = code.co_filename.replace("\\", "/").split("/")
-    return f"{'/'.join(parts[-2:])}:{code.co_firstlineno}"
+    return f"{_short(code.co_filename)}:{code.co_firstlineno}"

@@ -52,7 +52,7 @@ _COMMAND_KEYS: dict[type, Callable[[Any], Key]] = {
     commands.ContinueAsNew: lambda command: (facts.RunContinued, "", ""),
 }
 
-_NAMES = {
+_NAMES: dict[type, str] = {
     facts.ActionScheduled: "a call of the action",
     facts.TimerStarted: "a timer or sleep",
     facts.TimerCancelled: "the end of a timer",

@@ -96,7 +96,7 @@ class Signature:
         if not self._is_read:
             self._read()
         try:
-            values = [serializer.decode(content, self._positional_type(at), f"argument {at + 1}") for at, content in enumerate(args)]
+            values = [serializer.decode(content, self._positional_type(at), "argument", f"{at + 1}") for at, content in enumerate(args)]
             keywords = {
                 name: serializer.decode(content, self._keywords.get(name, self._rest_keywords), f"argument {name!r}")
                 for name, content in kwargs.items()

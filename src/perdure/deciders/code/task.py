@@ -12,8 +12,8 @@ from perdure.model.ids import CallName
 class BranchTask(asyncio.Task[Any]):
     """Names the durable operations of its branch: ``path`` and ordinal, never a global counter.
 
-    The hash is the order of creation, not an address: sets of tasks then iterate alike in every process, so that a loop over
-    ``done, pending = await asyncio.wait(…)`` replays exactly.
+    The hash comes from the run's id and the order of creation, not from an address: sets of tasks then iterate alike in every process, so
+    that a loop over ``done, pending = await asyncio.wait(…)`` replays exactly.
     """
 
     __slots__ = ("_branches", "_calls", "_random", "_serial", "path")
@@ -31,9 +31,6 @@ class BranchTask(asyncio.Task[Any]):
 
     def __hash__(self) -> int:
         return self._serial
-
-    def __eq__(self, other: object) -> bool:
-        return self is other
 
     def next_call(self) -> CallName:
         """Name the branch's next durable operation: ``"3"`` in the root, ``"2.1/3"`` in the first branch of its second branch."""

@@ -57,6 +57,7 @@ def packed(batch: Batch, taken: Collection[RunId] = ()) -> tuple[Any, ...]:
         changes = [change for change in changes if change.id not in taken]
         posts = [item for item in posts if item.run not in taken]
     lists: tuple[list[Any], ...] = (
+        [run for run in batch.replaced if run not in taken],
         [_start(row, held) for row in starts],
         [(tag, row.id) for row in starts for tag in row.tags],
         [(digest, *place(data)) for digest, data in batch.blobs.items()],

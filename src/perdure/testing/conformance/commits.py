@@ -88,6 +88,22 @@ class CommitPromises(StoreHarness):
         assert await journal(store, "a") == [(1, b"[%d]" % won)]
 
     @promise
+    async def test_a_replaced_run_that_has_ended_is_gone_with_all_that_belongs_to_it(self, store: Store) -> None:
+        ended = start("a", status=Status.COMPLETED, tags=("old",))
+        await store.commit(Batch(starts=[ended, start("b")], rows=[step("a", 1), step("b", 1)], posts=[message("a", "m")]))
+        again = Batch(starts=[start("a", base=2)], checked={A}, replaced={A}, rows=[step("a", 2)])
+        assert await store.commit(again) == {}
+        new, other = sorted(await store.load([A, B]), key=lambda loaded: loaded.row.id)
+        assert (new.row, [row.number for row in new.transitions], new.inbox) == (start("a", base=2), [2], [])
+        assert (len(other.transitions), await store.find(RunQuery(tag="old"))) == (1, [])
+
+    @promise
+    async def test_a_run_that_is_open_is_not_replaced(self, store: Store) -> None:
+        await store.commit(Batch(starts=[start("a")], rows=[step("a", 1)]))
+        assert list(await store.commit(Batch(starts=[start("a")], checked={A}, replaced={A}, rows=[step("a", 2)]))) == [A]
+        assert [number for number, _ in await journal(store, "a")] == [1]
+
+    @promise
     async def test_a_change_sets_what_it_names_and_keeps_the_rest(self, store: Store) -> None:
         await put(store, start("a", reason="why", state=b"{}", version=3))
         await store.commit(Batch(changes=[change("a", wake_us=5)]))

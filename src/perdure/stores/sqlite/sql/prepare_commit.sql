@@ -9,7 +9,7 @@
 
 create temp view batch as
 select
-    null as epoch, null as starts, null as tags, null as blobs, null as rows, null as heartbeats, null as changes,
+    null as epoch, null as replaced, null as starts, null as tags, null as blobs, null as rows, null as heartbeats, null as changes,
     null as truncated, null as posts, null as consumed, null as replies, null as bytes;
 
 -- One row per changed run, so that two changes of one run in a batch apply in order.
@@ -31,10 +31,25 @@ create temp trigger change_write instead of insert on change begin
     delete from heartbeat where new.is_final and run = new.id;
 end;
 
+-- One row per run to delete, with all that belongs to it but its blobs.
+create temp view ended as select null as id;
+
+create temp trigger ended_delete instead of insert on ended
+when exists (select 1 from run where id = new.id and status in ('completed', 'failed', 'cancelled')) begin
+    delete from run where id = new.id;
+    delete from journal where run = new.id;
+    delete from inbox where run = new.id;
+    delete from heartbeat where run = new.id;
+    delete from tag where run = new.id;
+end;
+
 create temp trigger batch_write instead of insert on batch begin
     -- The fence: the write lock is held here, so nobody can take the lease between this look and the end of the commit.
     select raise(abort, 'lease lost')
     where new.epoch is not null and not exists (select 1 from lease where epoch = new.epoch and node is not null);
+
+    -- Only what has ended can be replaced; an open run of that id stays, and the start below is in conflict with it.
+    insert into ended select value from json_each(new.replaced);
 
     insert into run
     select
