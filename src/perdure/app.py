@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, overload
@@ -26,7 +26,7 @@ from perdure.model.ids import RunId, split_call_key
 from perdure.model.limits import Limits
 from perdure.model.run import HELD, RunRow, Status
 from perdure.model.stimulus import Begun, Failed, Succeeded
-from perdure.ports.clock import Alarm, Clock, Entropy
+from perdure.ports.clock import Alarm, Clock, Entropy, pause
 from perdure.ports.store import RunQuery, Store
 from perdure.ports.system import SystemClock, SystemEntropy
 from perdure.stores.memory import MemoryStore
@@ -49,6 +49,87 @@ def open_store(url: str) -> Store:
     if scheme == "sqlite" and rest.startswith("/") and len(rest) > 1:
         return SqliteStore(Path(rest[1:]).expanduser(), name=url)
     raise InvalidOption(option="the store's URL", found=repr(url), expected='"memory://" or "sqlite:///file.db"')
+
+
+class Seat:
+    """The place of the node on one store: taken at once if it is free, else as soon as whoever has it is gone."""
+
+    def __init__(self, store: Store, clock: Clock, make_node: Callable[[Callable[[BaseException], None]], Node]) -> None:
+        self._store = store
+        self._clock = clock
+        self._make_node = make_node
+        self._is_wanted = False
+        self._alarm: Alarm | None = None
+        self._try: asyncio.Task[None] | None = None
+        self.node: Node | None = None
+        self.gateway: LocalGateway | None = None
+
+    async def take(self) -> None:
+        """The seat is taken, or another has it and it will be asked for again and again."""
+        self._is_wanted = True
+        if not await self._sit_down():
+            self._stand_by()
+
+    async def _sit_down(self) -> bool:
+        node = self._make_node(self._on_lost)
+        if not await node.open():
+            return False
+        self.node = node
+        self.gateway = LocalGateway(node.desk, self._store, node.around.definitions)
+        return True
+
+    def _on_lost(self, error: BaseException) -> None:
+        self.node, self.gateway = None, None
+        if self._is_wanted:
+            self._stand_by()
+
+    def _stand_by(self) -> None:
+        self._alarm = self._clock.call_at(self._clock.now_us() + STANDBY_US, self._begin_try)
+
+    def _begin_try(self) -> None:
+        self._try = asyncio.get_running_loop().create_task(self._try_again())
+
+    async def _try_again(self) -> None:
+        try:
+            taken = await self._sit_down()
+        except Exception as error:
+            logger.warning("taking over the runs of %s: %s", self._store.name, error)
+            taken = False
+        if not taken and self._is_wanted:
+            self._stand_by()
+
+    async def leave(self, *, drain_us: int) -> None:
+        """Attempts under way have ended, or that time has; everything is written; the seat is free."""
+        node = await self._get_up()
+        if node is not None:
+            await self._drain(node, drain_us)
+            await node.close()
+
+    async def crash(self) -> None:
+        """The node stopped at once, without a word."""
+        node = await self._get_up()
+        if node is not None:
+            await node.crash()
+
+    async def _get_up(self) -> Node | None:
+        self._is_wanted = False
+        if self._alarm is not None:
+            self._alarm.cancel()
+        if self._try is not None:
+            await asyncio.gather(self._try, return_exceptions=True)
+        node, self.node, self.gateway = self.node, None, None
+        return node
+
+    async def _drain(self, node: Node, drain_us: int) -> None:
+        draining, over = asyncio.ensure_future(node.drain()), asyncio.ensure_future(pause(self._clock, drain_us))
+        try:
+            await asyncio.wait({draining, over}, return_when=asyncio.FIRST_COMPLETED)
+            if not draining.done():
+                logger.warning("%d attempts were still under way after the drain time; they will be made again", node.dispatcher.running)
+        finally:
+            draining.cancel()
+            over.cancel()
+            await asyncio.gather(draining, over, return_exceptions=True)
 
 
 class Engine:
@@ -87,8 +168,7 @@ class Engine:
         self._threads = threads
         self._name = name or f"{socket.gethostname()}-{os.getpid()}"
         self._is_client = is_client
-        self._node: Node | None = None
-        self._local: LocalGateway | None = None
+        self._seat = Seat(self._store, self._clock, self._make_node)
         self._remote = RemoteGateway(
             self._store,
             self._clock,
@@ -97,8 +177,12 @@ class Engine:
             patience_us=span_us(patience),
         )
         self._is_open = False
-        self._standby: Alarm | None = None
-        self._standby_task: asyncio.Task[None] | None = None
+
+    def _make_node(self, on_lost: Callable[[BaseException], None]) -> Node:
+        performer = LocalPerformer(self._clock, self._serializer, self._threads)
+        tools = Tools(self._serializer, self._limits)
+        around = Surroundings(self._store, self._clock, self._entropy, self._registry, performer, tools)
+        return Node(around, name=self._name, on_lost=on_lost)
 
     # Life.
 
@@ -107,36 +191,16 @@ class Engine:
         await self._store.open()
         guard.install()
         self._is_open = True
-        if not self._is_client and not await self._become_node():
-            self._stand_by()
+        if not self._is_client:
+            await self._seat.take()
         return self
 
     async def close(self) -> None:
         """Attempts under way have ended, or their ``drain`` time has; everything is written; another engine may be the node at once."""
         self._is_open = False
-        if self._standby is not None:
-            self._standby.cancel()
-        if self._standby_task is not None:
-            await asyncio.gather(self._standby_task, return_exceptions=True)
-        node, self._node, self._local = self._node, None, None
-        if node is not None:
-            await self._drain(node)
-            await node.close()
+        await self._seat.leave(drain_us=self._drain_us)
         if self._owns_store:
             await self._store.close()
-
-    async def _drain(self, node: Node) -> None:
-        over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        alarm = self._clock.call_at(self._clock.now_us() + self._drain_us, lambda: over.done() or over.set_result(None))
-        draining = asyncio.ensure_future(node.drain())
-        try:
-            await asyncio.wait({draining, over}, return_when=asyncio.FIRST_COMPLETED)
-            if not draining.done():
-                logger.warning("%d attempts were still under way after the drain time; they will be made again", node.dispatcher.running)
-        finally:
-            alarm.cancel()
-            draining.cancel()
-            await asyncio.gather(draining, return_exceptions=True)
 
     async def __aenter__(self) -> Self:
         return await self.open()
@@ -147,63 +211,35 @@ class Engine:
     async def crash(self) -> None:
         """Stop at once as a killed process would, writing nothing; for tests of recovery."""
         self._is_open = False
-        node, self._node, self._local = self._node, None, None
-        if node is not None:
-            await node.crash()
-
-    async def _become_node(self) -> bool:
-        performer = LocalPerformer(self._clock, self._serializer, self._threads)
-        tools = Tools(self._serializer, self._limits)
-        around = Surroundings(self._store, self._clock, self._entropy, self._registry, performer, tools)
-        node = Node(around, name=self._name, on_lost=self._on_lost)
-        if not await node.open():
-            return False
-        self._node = node
-        self._local = LocalGateway(node.desk, self._store, self._registry)
-        return True
-
-    def _on_lost(self, error: BaseException) -> None:
-        self._node, self._local = None, None
-        if self._is_open:
-            self._stand_by()
-
-    def _stand_by(self) -> None:
-        self._standby = self._clock.call_at(self._clock.now_us() + STANDBY_US, self._try_to_take_over)
-
-    def _try_to_take_over(self) -> None:
-        self._standby_task = asyncio.get_running_loop().create_task(self._take_over())
-
-    async def _take_over(self) -> None:
-        try:
-            taken = await self._become_node()
-        except Exception as error:
-            logger.warning("taking over the runs of %s: %s", self._store.name, error)
-            taken = False
-        if not taken and self._is_open:
-            self._stand_by()
+        await self._seat.crash()
 
     @property
     def is_node(self) -> bool:
         """Tell whether this engine moves the runs now; otherwise another does, and this one would take over."""
-        return self._node is not None
+        return self._seat.node is not None
 
     @property
     def node(self) -> Node | None:
         """The node itself, for tests and diagnosis."""
-        return self._node
+        return self._seat.node
 
     @property
     def store(self) -> Store:
+        """The store, for read-only questions (`perdure.insight`), tests and diagnosis."""
         return self._store
 
     def _gateway(self) -> Gateway:
         if not self._is_open:
             raise EngineClosed(state="closed", asked="the request")
-        return self._local if self._local is not None else self._remote
+        return self._seat.gateway or self._remote
 
     # Runs.
 
-    async def start(self, workflow: Workflow[P, R] | str, *args: P.args, **kwargs: P.kwargs) -> Run[R]:
+    @overload
+    async def start(self, workflow: Workflow[P, R], *args: P.args, **kwargs: P.kwargs) -> Run[R]: ...
+    @overload
+    async def start(self, workflow: str, *args: Any, **kwargs: Any) -> Run[Any]: ...
+    async def start(self, workflow: Any, *args: Any, **kwargs: Any) -> Run[Any]:
         """The run is durable and will finish; gives its handle. Raises `InvalidArguments`, `InvalidValue`, `RunConflict`, `RunEnded`.
 
         A workflow given by name need not be known here; its arguments are then checked when the run begins.
@@ -211,7 +247,7 @@ class Engine:
         gateway = self._gateway()
         options = StartOptions() if isinstance(workflow, str) else workflow.start_options
         request = self._request(workflow, options, args, kwargs)
-        run = Run[R](
+        run: Run[Any] = Run(
             request.row.id,
             gateway=self._gateway,
             serializer=self._serializer,
@@ -253,7 +289,11 @@ class Engine:
         if known.status.is_final and options.on_ended == "refuse":
             raise RunEnded(run=known.id, status=known.status, asked="the start")
 
-    async def run(self, workflow: Workflow[P, R] | str, *args: P.args, **kwargs: P.kwargs) -> R:
+    @overload
+    async def run(self, workflow: Workflow[P, R], *args: P.args, **kwargs: P.kwargs) -> R: ...
+    @overload
+    async def run(self, workflow: str, *args: Any, **kwargs: Any) -> Any: ...
+    async def run(self, workflow: Any, *args: Any, **kwargs: Any) -> Any:
         """Start a run and wait for its result."""
         return await (await self.start(workflow, *args, **kwargs)).result()
 
