@@ -16,7 +16,7 @@ from perdure.deciders.code.authoring import (
     workflow,
 )
 from perdure.deciders.code.definition import Registry
-from perdure.deciders.code.inside import RunInfo, continue_as_new, info, now, patched, publish, random, record, uuid4
+from perdure.deciders.code.inside import RunInfo, continue_as_new, info, now, patched, publish, random, record, send, uuid4
 from perdure.model import errors
 from perdure.model.errors import ActionFailed, ActionTimedOut, PerdureError, RunCancelled, RunFailed
 from perdure.model.limits import Limits
@@ -58,6 +58,7 @@ __all__ = [
     "query",
     "random",
     "record",
+    "send",
     "signal",
     "update",
     "uuid4",

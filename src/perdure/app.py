@@ -254,6 +254,8 @@ class Engine:
             token=self._entropy.token,
             returns=Any if isinstance(workflow, str) else workflow.definition.returns,
         )
+        if request.replaces:
+            request.row.base = await self._base_after(request.row.id)
         known = await gateway.start(request)
         if known is not None:
             await self._take_known(request, known, options)
@@ -280,8 +282,14 @@ class Engine:
             updated_us=now_us,
             wake_us=HELD,
         )
-        begun = Begun(contents, keywords, self._entropy.seed())
+        end_us = None if options.timeout_us is None else now_us + options.timeout_us
+        begun = Begun(contents, keywords, self._entropy.seed(), end_us=end_us)
         return StartRequest(row, begun, is_checked=options.id is not None, replaces=options.on_ended == "restart")
+
+    async def _base_after(self, run: RunId) -> int:
+        """Give the first row number of a run that replaces another: idempotency keys of the two must differ."""
+        loaded = await self._store.load([run])
+        return loaded[0].row.base + len(loaded[0].transitions) if loaded else 1
 
     async def _take_known(self, request: StartRequest, known: RunRow, options: StartOptions) -> None:
         if known.definition != request.row.definition or known.input_hash != request.row.input_hash:

@@ -49,10 +49,12 @@ class RemoteGateway:
         def message(attachments: Attachments) -> AnyMessage:
             args = tuple(attachments.place(content) for content in begun.args)
             kwargs = {name: attachments.place(content) for name, content in begun.kwargs.items()}
-            return RecordFact(facts.RunStarted(row.definition, args, kwargs, row.version, begun.seed))
+            return RecordFact(facts.RunStarted(row.definition, args, kwargs, row.version, begun.seed, end_us=begun.end_us))
 
         batch, _ = self._posting(row.id, f"{row.id}#start", message)
         batch.starts.append(row)
+        if request.replaces:
+            batch.replaced.add(row.id)
         if request.is_checked:
             batch.checked.add(row.id)
         return (await self.store.commit(batch)).get(row.id)

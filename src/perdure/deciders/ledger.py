@@ -41,6 +41,7 @@ class Ledger:
         "awaited",
         "calls",
         "children",
+        "end_us",
         "facts_count",
         "is_cancelling",
         "named_signals",
@@ -61,6 +62,7 @@ class Ledger:
         self.unread_counts: Counter[str] = Counter()
         self.named_signals: dict[str, str] = {}
         self.is_cancelling = False
+        self.end_us: int | None = None
         self.updates: dict[str, facts.UpdateCompleted | facts.UpdateFailed | None] = {}
 
     def apply_all(self, entries: Iterable[AnyFact], at_us: int, data: bytes | None) -> None:
@@ -207,6 +209,7 @@ def _update_answered(ledger: Ledger, fact: Any, at_us: int, data: bytes | None) 
 
 def _started(ledger: Ledger, fact: facts.RunStarted, at_us: int, data: bytes | None) -> None:
     ledger.named_signals.update(fact.seen)
+    ledger.end_us = fact.end_us
     for signal in fact.carried:
         _signal_received(ledger, signal, at_us, data)
 

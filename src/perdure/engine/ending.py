@@ -82,7 +82,9 @@ def continue_run(
     run = piece.run
     assert run.decider is not None
     piece.stopped = [*piece.stopped, *run.ledger.calls]
-    begun = Begun(last.args, last.kwargs, run.last_us, tuple(run.decider.unread_signals()), dict(run.ledger.named_signals))
+    begun = Begun(
+        last.args, last.kwargs, run.last_us, tuple(run.decider.unread_signals()), dict(run.ledger.named_signals), run.ledger.end_us
+    )
     definition: Definition = definitions.definition(run.row.definition)
     run.drop_mind()
     run.row.base, run.row.version = run.number + 1, definition.version

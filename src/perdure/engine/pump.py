@@ -130,7 +130,7 @@ class Pump:
         if self.roster.get(row.id) is not None:
             self._refuse_child(parent, command.call, self.roster.get(row.id))
             return
-        begun = Begun(command.args, command.kwargs, self._entropy.seed())
+        begun = Begun(command.args, command.kwargs, self._entropy.seed(), end_us=command.end_us)
         try:
             definition = self._definitions.definition(command.definition, command.version)
         except DefinitionNotFound as error:

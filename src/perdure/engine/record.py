@@ -54,6 +54,7 @@ def fact_of_stimulus(stimulus: Stimulus, attachments: Attachments, told: Told = 
                 seed=stimulus.seed,
                 carried=tuple(_signal_fact(signal, attachments) for signal in stimulus.carried),
                 seen=stimulus.seen,
+                end_us=stimulus.end_us,
             )
         case Updated():
             return facts.UpdateAccepted(
@@ -112,6 +113,7 @@ _COMMAND_WRITERS: dict[type, Callable[[Any, Attachments], AnyFact]] = {
     commands.StartChild: lambda command, _: facts.ChildStarted(
         command.call, command.run, command.definition, command.is_detached, command.line
     ),
+    commands.SendSignal: lambda command, _: facts.SignalSent(command.call, command.run, command.channel, command.line),
     commands.Record: lambda command, attachments: facts.Recorded(command.call, attachments.place(command.content), command.line),
     commands.MarkPatch: lambda command, _: facts.Patched(command.id),
     commands.Publish: lambda command, _: facts.StatePublished(command.state),
@@ -143,6 +145,7 @@ def _begun(fact: facts.RunStarted, content: ContentOf) -> Begun:
         fact.seed,
         tuple([_signalled(signal, content) for signal in fact.carried]),
         fact.seen,
+        fact.end_us,
     )
 
 

@@ -15,7 +15,7 @@ from perdure.model import fact as facts
 from perdure.model.command import Command
 from perdure.model.errors import JournalTooLong
 from perdure.model.fact import AnyFact
-from perdure.model.message import RequestCancel
+from perdure.model.message import RequestCancel, SendSignal
 from perdure.model.payload import Attachments
 from perdure.model.run import HELD, Status
 from perdure.ports.definitions import Definitions
@@ -70,6 +70,8 @@ class Transitions:
         piece.stopped = [command.call for command in piece.commands if type(command) is commands.CancelCall]
         if piece.stopped:
             self._cancel_children(piece, batch)
+        if any(type(command) is commands.SendSignal for command in piece.commands):
+            self._send_signals(piece, batch)
         append_row(run, piece.facts, attachments, batch, run.last_us)
         if any(arrival.make is not None for arrival in piece.settled):
             piece.dispatch = [fact.call for fact in piece.facts if type(fact) is facts.AttemptLost]
@@ -91,6 +93,17 @@ class Transitions:
         piece.posts += more.posts
         piece.has_ended, piece.has_stalled = more.has_ended, more.has_stalled
         piece.facts = more.facts
+
+    def _send_signals(self, piece: Piece, batch: Batch) -> None:
+        run, limit = piece.run, self.tools.limits.payload_inline_max
+        for command in piece.commands:
+            if type(command) is commands.SendSignal:
+                id = f"{run.row.id}#{run.row.base}#{command.call}"
+
+                def message(attachments: Attachments, command: commands.SendSignal = command) -> SendSignal:
+                    return SendSignal(command.channel, attachments.place(command.content), is_named=True)
+
+                piece.posts.append(post(batch, command.run, id, run.last_us, message, inline_max=limit))
 
     def _cancel_children(self, piece: Piece, batch: Batch) -> None:
         """Children whose end nobody awaits any more are asked to end; a cascade goes on from there (I24)."""

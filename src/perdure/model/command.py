@@ -59,7 +59,18 @@ class StartChild(Struct, frozen=True, gc=False):
     args: tuple[Content, ...]
     kwargs: dict[str, Content]
     tags: tuple[str, ...] = ()
+    end_us: int | None = None
     is_detached: bool = False
+    line: str = ""
+
+
+class SendSignal(Struct, frozen=True, gc=False):
+    """Give a signal to another run, once."""
+
+    call: CallName
+    run: RunId
+    channel: str
+    content: Content
     line: str = ""
 
 
@@ -114,6 +125,7 @@ Command = (
     | TakeSignal
     | DiscardSignal
     | StartChild
+    | SendSignal
     | Record
     | MarkPatch
     | Publish

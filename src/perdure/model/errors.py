@@ -10,7 +10,7 @@ PerdureError
 ├── Unsupported ......... this product or version cannot do it
 ├── TooLarge ............ a limit was reached                     PayloadTooLarge JournalTooLong TooManyCalls TooManySignals TooManySteps
 ├── Internal ............ our mistake
-└── Ended badly ......... how user code ended                     ActionFailed ActionTimedOut AttemptsLost RunFailed RunCancelled
+└── Ended badly ......... how user code ended                     ActionFailed ActionTimedOut AttemptsLost RunFailed RunTimedOut RunCancelled
 """
 
 from typing import Any
@@ -193,6 +193,10 @@ class AttemptsLost(ActionFailed):
 
 class RunFailed(EndedBadly):
     text = "{type}: {message}"
+
+
+class RunTimedOut(EndedBadly, TimeoutError):
+    text = "The run {run!r} did not end within the timeout it was started with."
 
 
 class RunCancelled(EndedBadly):

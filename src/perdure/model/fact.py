@@ -17,7 +17,7 @@ class Fact(Struct, frozen=True, omit_defaults=True, gc=False, tag_field="fact", 
 
 class RunStarted(Fact, frozen=True, gc=False):
     """The run (or its next incarnation) began. ``carried``: signals not yet read by the incarnation before. ``seen``: digests of
-    the signals that were sent with an id, by id.
+    the signals that were sent with an id, by id. ``end_us``: when the run must have ended.
     """
 
     definition: str
@@ -27,6 +27,7 @@ class RunStarted(Fact, frozen=True, gc=False):
     seed: int = 0
     carried: tuple["SignalReceived", ...] = ()
     seen: dict[str, str] = {}
+    end_us: int | None = None
 
 
 class ActionScheduled(Fact, frozen=True, gc=False):
@@ -144,6 +145,15 @@ class ChildFailed(Fact, frozen=True, gc=False):
     error: Failure
 
 
+class SignalSent(Fact, frozen=True, gc=False):
+    """The code sent a signal to another run."""
+
+    call: CallName
+    run: RunId
+    channel: str
+    line: str = ""
+
+
 class Recorded(Fact, frozen=True, gc=False):
     """An inline side effect of ``perdure.record`` gave this value."""
 
@@ -232,6 +242,7 @@ AnyFact = (
     | ChildStarted
     | ChildCompleted
     | ChildFailed
+    | SignalSent
     | Recorded
     | Patched
     | StatePublished

@@ -17,13 +17,14 @@ class Signalled(Struct, frozen=True, gc=False):
 
 
 class Begun(Struct, frozen=True, gc=False):
-    """The run, or its next incarnation, begins."""
+    """The run, or its next incarnation, begins. ``end_us``: when it must have ended."""
 
     args: tuple[Content, ...]
     kwargs: dict[str, Content]
     seed: int
     carried: tuple[Signalled, ...] = ()
     seen: dict[str, str] = {}
+    end_us: int | None = None
 
 
 class Succeeded(Struct, frozen=True, gc=False):

@@ -148,6 +148,7 @@ class StartOptions(msgspec.Struct, frozen=True):
     tags: tuple[str, ...] = ()
     version: int | None = None
     on_ended: Literal["return", "refuse", "restart"] = "return"
+    timeout_us: int | None = None
 
 
 class Workflow(Generic[P, R]):
@@ -187,6 +188,7 @@ class Workflow(Generic[P, R]):
             args=contents,
             kwargs=keywords,
             tags=options.tags,
+            end_us=None if options.timeout_us is None else context.loop.now_us + options.timeout_us,
             is_detached=is_detached,
             line=line_of(frame_above(2)),
         )
@@ -198,11 +200,13 @@ class Workflow(Generic[P, R]):
         tags: list[str] | tuple[str, ...] | None = None,
         version: int | None = None,
         on_ended: Literal["return", "refuse", "restart"] | None = None,
+        timeout: Span | None = None,
     ) -> Self:
         """Give the same workflow with options for the runs started through it.
 
         ``id``: unique; starting it again gives the same run if the input is the same and raises `RunConflict` if not. ``on_ended``: when
         that run has ended, ``return`` it (the default), ``refuse`` with `RunEnded`, or ``restart`` it as a new incarnation.
+        ``timeout``: a run that has not ended by then is cancelled and fails with `RunTimedOut`; it holds over continue-as-new.
         """
         if id is not None and not id:
             raise InvalidOption(option="id", found="an empty text", expected="a name for the run")
@@ -212,6 +216,7 @@ class Workflow(Generic[P, R]):
             tags=tuple(tags) if tags is not None else now.tags,
             version=version if version is not None else now.version,
             on_ended=on_ended or now.on_ended,
+            timeout_us=span_us(timeout) if timeout is not None else now.timeout_us,
         )
         return type(self)(self.function, self.definition, changed)
 

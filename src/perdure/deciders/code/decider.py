@@ -14,6 +14,8 @@ from perdure.deciders.code.task import BranchTask
 from perdure.deciders.decider import BranchPlace, RecordedRow, RunIdentity, Tools
 from perdure.model import command as commands
 from perdure.model import fact as facts
+from perdure.model.duration import MICROSECONDS
+from perdure.model.errors import RunTimedOut
 from perdure.model.failure import Failure, failure_of
 from perdure.model.ids import CallName
 from perdure.model.payload import Content
@@ -42,6 +44,7 @@ class CodeDecider:
         self._updates: dict[str, BranchTask] = {}
         self._cancel: CancelAsked | None = None
         self._is_finishing = False
+        self._is_timed_out = False
         self._guard = guard.for_function(instance.entry)
 
     def react(self, stimuli: Sequence[Stimulus], number: int, now_us: int) -> list[commands.Command]:
@@ -98,6 +101,13 @@ class CodeDecider:
             self.context.take_signal(signal)
         args, kwargs = self._signature.decode(self.context.tools.serializer, begun.args, begun.kwargs)
         self._root = self.context.loop.create_branch(self._instance.begin(args, kwargs), "")
+        if begun.end_us is not None:
+            self.context.loop.call_at(begun.end_us / MICROSECONDS, self._time_out)
+
+    def _time_out(self) -> None:
+        if self._root is not None and not self._root.done():
+            self._is_timed_out = True
+            self._root.cancel()
 
     def _begin_update(self, update: Updated) -> None:
         method = self._instance.update(update.method)
@@ -139,6 +149,8 @@ class CodeDecider:
             self.context.commands.append(self._end(root))
 
     def _end(self, root: BranchTask) -> commands.Command:
+        if root.cancelled() and self._is_timed_out:
+            return commands.Fail(failure_of(RunTimedOut(run=self.context.identity.id)))
         if root.cancelled():
             return commands.Cancel(self._cancel.reason if self._cancel else "")
         error = root.exception()

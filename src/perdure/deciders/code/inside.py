@@ -10,11 +10,13 @@ from uuid import UUID
 
 from msgspec import Struct
 
+from perdure.deciders.code.authoring import Signal
 from perdure.deciders.code.context import RunContext
 from perdure.deciders.code.decider import ContinuedAsNew
 from perdure.deciders.code.loop import current_context
 from perdure.deciders.code.places import line_of
 from perdure.deciders.code.task import BranchTask
+from perdure.model import command as commands
 from perdure.model.duration import instant
 from perdure.model.errors import Unsupported
 from perdure.model.ids import RunId
@@ -66,6 +68,15 @@ def record(function: Callable[[], T]) -> T:
     """
     value: T = _context("record(…)").record(function)
     return value
+
+
+def send(run: str, signal: Signal[T] | str, value: T | Any = None) -> None:
+    """Inside a workflow: give a signal to another run, once. A run that does not exist or has ended drops it."""
+    context = _context("send(…)")
+    channel, wanted = (signal, Any) if isinstance(signal, str) else (signal.name, signal.type)
+    content = context.tools.serializer.encode(value, "the signal", channel)
+    context.tools.serializer.decode(content, wanted, "the signal", channel)
+    context.commands.append(commands.SendSignal(context.open_call(), RunId(run), channel, content, line_of(sys._getframe(1))))
 
 
 def patched(change: str) -> bool:

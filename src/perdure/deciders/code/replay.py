@@ -20,6 +20,7 @@ _FACT_KEYS: dict[type, Callable[[Any], Key]] = {
     facts.SignalTaken: lambda fact: (facts.SignalTaken, fact.call, fact.id),
     facts.SignalDiscarded: lambda fact: (facts.SignalDiscarded, fact.id, fact.channel),
     facts.ChildStarted: lambda fact: (facts.ChildStarted, fact.call, fact.definition),
+    facts.SignalSent: lambda fact: (facts.SignalSent, fact.call, fact.channel),
     facts.Recorded: lambda fact: (facts.Recorded, fact.call, ""),
     facts.Patched: lambda fact: (facts.Patched, fact.id, ""),
     facts.UpdateCompleted: lambda fact: (facts.UpdateCompleted, fact.id, ""),
@@ -39,6 +40,7 @@ _COMMAND_KEYS: dict[type, Callable[[Any], Key]] = {
     commands.TakeSignal: lambda command: (facts.SignalTaken, command.call, command.id),
     commands.DiscardSignal: lambda command: (facts.SignalDiscarded, command.id, command.channel),
     commands.StartChild: lambda command: (facts.ChildStarted, command.call, command.definition),
+    commands.SendSignal: lambda command: (facts.SignalSent, command.call, command.channel),
     commands.Record: lambda command: (facts.Recorded, command.call, ""),
     commands.MarkPatch: lambda command: (facts.Patched, command.id, ""),
     commands.AnswerUpdate: lambda command: (
@@ -61,6 +63,7 @@ _NAMES: dict[type, str] = {
     facts.SignalTaken: "reading the signal",
     facts.SignalDiscarded: "dropping the signal",
     facts.ChildStarted: "a child run of",
+    facts.SignalSent: "sending the signal",
     facts.Recorded: "perdure.record",
     facts.Patched: "perdure.patched",
     facts.UpdateCompleted: "the answer to an update",
