@@ -219,8 +219,8 @@ class Engine:
         return self._seat.node is not None
 
     @property
-    def node(self) -> Node | None:
-        """The node itself, for tests and diagnosis."""
+    def node(self) -> Any:
+        """The `Node` itself, ``None`` if it is elsewhere: for tests and diagnosis, without a promise about its members."""
         return self._seat.node
 
     @property

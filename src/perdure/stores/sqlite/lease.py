@@ -11,12 +11,13 @@ import errno
 import os
 import sqlite3
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+fcntl: Any
 try:
     import fcntl
 except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+    fcntl = None
 
 _HELD_ELSEWHERE: Final = (errno.EWOULDBLOCK, errno.EACCES)
 
@@ -31,7 +32,7 @@ class NodeLock:
 
     def acquire(self) -> bool:
         """Tell whether this handle has the lock now; also yes where locks are not supported."""
-        if self._file is not None or not self.is_supported:
+        if self._file is not None or not self.is_supported or fcntl is None:
             return True
         file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:

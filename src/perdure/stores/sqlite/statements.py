@@ -28,6 +28,6 @@ def split_script(text: str) -> Iterator[str]:
 
 def _texts(folder: str) -> Iterator[tuple[str, str]]:
     entry: Traversable
-    for entry in (files(__package__) / folder).iterdir():
+    for entry in (files("perdure.stores.sqlite") / folder).iterdir():
         if entry.name.endswith(".sql"):
             yield entry.name.removesuffix(".sql"), entry.read_text(encoding="utf-8")

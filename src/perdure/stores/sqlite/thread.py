@@ -5,13 +5,12 @@ import sqlite3
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from perdure.model.errors import CorruptJournal, EngineClosed, Internal, PerdureError, StoreUnavailable, TooLarge, Unsupported
 
 T = TypeVar("T")
 _Job = tuple[Callable[[sqlite3.Connection], Any], asyncio.AbstractEventLoop, "asyncio.Future[Any]"]
-_STOP: Final = None
 
 
 class ConnectionThread:
@@ -71,13 +70,13 @@ class ConnectionThread:
         thread = self._thread
         assert thread is not None
         self._thread = None
-        self._jobs.put(_STOP)
+        self._jobs.put(None)
         if waits:
             thread.join()
         return thread
 
     def _run(self) -> None:
-        while (job := self._jobs.get()) is not _STOP:
+        while (job := self._jobs.get()) is not None:
             work, loop, future = job
             outcome, error = self._attempt(work)
             try:
