@@ -15,6 +15,7 @@ from perdure.insight.reasons import (
     TimerReason,
     why,
 )
+from perdure.insight.timeline import Kind, Mark, State, Step, Timeline, TimelineFold, Try
 
 __all__ = [
     "ActionReason",
@@ -23,12 +24,19 @@ __all__ = [
     "ChildReason",
     "CodeReason",
     "Entry",
+    "Kind",
+    "Mark",
     "NodeReason",
     "OutsideReason",
     "Reason",
     "SignalReason",
     "StalledReason",
+    "State",
+    "Step",
+    "Timeline",
+    "TimelineFold",
     "TimerReason",
+    "Try",
     "content",
     "entries",
     "last_word",

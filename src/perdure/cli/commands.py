@@ -1,0 +1,60 @@
+"""The commands, once, as data: both the plain help and the full command line are made from this table."""
+
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import NamedTuple
+
+INSTALL = "pip install 'perdure[cli]'"
+
+
+class Command(NamedTuple):
+    """``target`` is ``module:function``, imported when the command is used; empty for programs that take the rest of the line."""
+
+    name: str
+    usage: str
+    summary: str
+    group: str
+    target: str = ""
+
+
+RUNNING, ASKING, LOOKING, TRYING = "Run", "Ask", "Look", "Try"
+
+COMMANDS: Sequence[Command] = (
+    Command("serve", "FILE…", "Run the workflows of these files until told to stop.", RUNNING, "perdure.cli.serve:serve"),
+    Command("start", "FILE:WORKFLOW ARGS…", "Start a run; --wait for its result.", RUNNING, "perdure.cli.start:start"),
+    Command("list", "", "List runs, newest first.", LOOKING, "perdure.cli.listing:list_runs"),
+    Command("show", "ID", "Draw the timeline of a run.", LOOKING, "perdure.cli.showing:show"),
+    Command("watch", "ID", "Print the facts of a run as they happen.", LOOKING, "perdure.cli.watching:watch"),
+    Command("why", "ID", "Tell what a run waits for, with source lines.", LOOKING, "perdure.cli.showing:why"),
+    Command("result", "ID", "Wait for the end of a run and print its result.", ASKING, "perdure.cli.asking:result"),
+    Command("send", "ID SIGNAL [VALUE]", "Send a signal.", ASKING, "perdure.cli.asking:send"),
+    Command("update", "ID METHOD ARGS…", "Call an update method and print its answer.", ASKING, "perdure.cli.asking:update"),
+    Command("query", "ID METHOD ARGS…", "Call a query method and print its answer.", ASKING, "perdure.cli.asking:query"),
+    Command("cancel", "ID", "Ask a run to end; its code may clean up.", ASKING, "perdure.cli.asking:cancel"),
+    Command("resume", "ID", "Try a stalled run again with the code that is served now.", ASKING, "perdure.cli.asking:resume"),
+    Command("complete", "KEY [VALUE]", "Give an open call its value.", ASKING, "perdure.cli.asking:complete"),
+    Command("fail", "KEY MESSAGE", "End an open call by an error.", ASKING, "perdure.cli.asking:fail"),
+    Command("demo", "", "Kill an image pipeline half-way and watch it finish.", TRYING),
+    Command("bench", "", "Measure on this machine, beside its raw ceiling.", TRYING),
+)
+
+
+def plain_help() -> str:
+    """Write the help for a machine without the extra ``cli``."""
+    width = max(len(f"{command.name} {command.usage}") for command in COMMANDS)
+    lines = ["Usage: perdure COMMAND", "", "Durable processes in plain Python."]
+    for group in (RUNNING, LOOKING, ASKING, TRYING):
+        lines += ["", f"{group}:"]
+        lines += [
+            f"  {f'{command.name} {command.usage}'.strip():{width}}  {command.summary}" for command in COMMANDS if command.group == group
+        ]
+    lines += ["", f"The commands need an extra, which is not installed: {INSTALL}", "Then 'perdure COMMAND --help' explains each."]
+    return "\n".join(lines)
+
+
+def version_text() -> str:
+    """Name the version of the package that is installed."""
+    try:
+        return version("perdure")
+    except PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,83 @@
+"""The way of a command to the runs: which store, how long to wait for a node, and one event loop around it."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+from cyclopts import Parameter
+
+from perdure import Engine
+from perdure.cli.exits import CommandEnds, Exit
+from perdure.config import settings
+
+T = TypeVar("T")
+
+
+@Parameter(name="*")
+@dataclass
+class Place:
+    """Options of every command that works on a store."""
+
+    store: Annotated[str | None, Parameter(help="URL of the store. Default: PERDURE_STORE, else sqlite:///perdure.db.")] = None
+
+    @property
+    def url(self) -> str:
+        return self.store or settings().store
+
+
+@Parameter(name="*")
+@dataclass
+class PatientPlace(Place):
+    """Options of commands that a node answers."""
+
+    patience: Annotated[
+        str | None, Parameter(help="How long to wait for a node's answer, such as 30s. Default: PERDURE_PATIENCE, else 10s.")
+    ] = None
+
+
+def ask(place: Place, work: Callable[[Engine], Awaitable[T]]) -> T:
+    """Give what ``work`` gives, with an engine that never becomes the node. The store must be there already."""
+    file = _file_of(place.url)
+    if file is not None and not file.exists():
+        raise CommandEnds(
+            Exit.NOT_FOUND, f"perdure: there is no store {place.url} ({file.resolve()}); name one with --store or PERDURE_STORE"
+        )
+    patience = place.patience if isinstance(place, PatientPlace) else None
+    engine = Engine(place.url, is_client=True, patience=patience or settings().patience)
+
+    async def work_with_engine() -> T:
+        async with engine:
+            return await work(engine)
+
+    return run_loop(work_with_engine)
+
+
+def run_loop(work: Callable[[], Awaitable[T]], loop: str = "asyncio") -> T:
+    """Run the coroutine to its end. ``loop``: ``asyncio``, ``uvloop``, or ``auto`` for uvloop where it is installed."""
+
+    async def main() -> T:
+        return await work()
+
+    with asyncio.Runner(loop_factory=_loop_factory(loop)) as runner:
+        return runner.run(main())
+
+
+def _loop_factory(loop: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
+    if loop == "asyncio":
+        return None
+    with contextlib.suppress(ModuleNotFoundError):
+        import uvloop
+
+        return uvloop.new_event_loop
+    if loop == "uvloop":
+        raise CommandEnds(Exit.USAGE, "perdure: uvloop is not installed: pip install 'perdure[fast]'")
+    return None
+
+
+def _file_of(url: str) -> Path | None:
+    """Name the file of a store that lies in a file."""
+    _, separator, path = url.partition(":///")
+    return Path(path).expanduser() if separator and path else None

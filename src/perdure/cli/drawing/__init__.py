@@ -1,0 +1,1 @@
+"""Draws the timeline of a run as text."""

@@ -1,0 +1,141 @@
+"""``perdure serve``: a node that runs until it is told to stop."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+from types import ModuleType
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+from rich.console import Console
+
+from perdure import Engine, Workflow
+from perdure.cli.connection import Place, run_loop
+from perdure.cli.exits import CommandEnds, Exit
+from perdure.cli.loading import load
+from perdure.config import settings
+
+logger = logging.getLogger("perdure.serve")
+
+LOOK_S = 0.2
+_PLACE = Place()
+_COLOURS = {logging.WARNING: "\033[33m", logging.ERROR: "\033[31m"}
+
+
+def serve(
+    *files: str,
+    drain: Annotated[
+        str | None, Parameter(help="How long attempts under way may take to end when told to stop. Default: PERDURE_DRAIN, else 30s.")
+    ] = None,
+    threads: Annotated[int, Parameter(help="How many plain (not async) actions run at once.")] = 32,
+    loop: Annotated[Literal["auto", "asyncio", "uvloop"], Parameter(help="The event loop; auto: uvloop where it is installed.")] = "auto",
+    name: Annotated[str | None, Parameter(help="Names this node. Default: host and process id.")] = None,
+    quiet: Annotated[bool, Parameter(negative="", help="Log warnings and errors only.")] = False,
+    place: Place = _PLACE,
+) -> Exit:
+    """Run the workflows of these files, and log a line for each start, end and stall. Another engine on the same store stands by.
+
+    SIGTERM or Ctrl-C: attempts under way end, all is written, exit code 0. A second one: at once.
+
+    Parameters
+    ----------
+    files
+        Python files, or names of modules.
+    """
+    if not files:
+        raise CommandEnds(Exit.USAGE, "perdure serve: give at least one file, such as: perdure serve flows.py")
+    if threads < 1:
+        raise CommandEnds(Exit.USAGE, f"perdure serve: --threads: found {threads}, expected at least 1")
+    modules = load(files)
+    _log(is_quiet=quiet)
+    engine = Engine(place.url, drain=drain or settings().drain, threads=threads, name=name)
+    code = run_loop(lambda: _Service(engine, place.url, modules).run(), loop)
+    if code is not Exit.OK:
+        # Threads of plain actions cannot be stopped, and the interpreter would wait for them.
+        sys.stderr.flush()
+        os._exit(code)
+    return code
+
+
+class _Service:
+    """One engine, from its opening to the end of its drain."""
+
+    def __init__(self, engine: Engine, url: str, modules: list[ModuleType]) -> None:
+        self._engine = engine
+        self._url = url
+        self._modules = modules
+        self._stop = asyncio.Event()
+
+    async def run(self) -> Exit:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_signal, number)
+        await self._engine.open()
+        try:
+            await self._until_stopped()
+        finally:
+            code = await self._close()
+        return code
+
+    def _on_signal(self, number: signal.Signals) -> None:
+        if self._stop.is_set():
+            logger.warning("stopped at once; attempts under way will be made again")
+            logging.shutdown()
+            os._exit(128 + number)
+        self._stop.set()
+
+    async def _until_stopped(self) -> None:
+        was_node: bool | None = None
+        while not self._stop.is_set():
+            if self._engine.is_node != was_node:
+                was_node = self._engine.is_node
+                logger.info(self._standing(), self._url)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_S):
+                    await self._stop.wait()
+
+    def _standing(self) -> str:
+        if not self._engine.is_node:
+            return "standby: another engine has %s; this one takes over when that ends"
+        return f"serving {_names(self._modules)} on %s"
+
+    async def _close(self) -> Exit:
+        node = self._engine.node
+        running = 0 if node is None else node.dispatcher.running
+        if running:
+            logger.info("draining: %d attempts are under way; stop again to end at once", running)
+        await self._engine.close()
+        left = 0 if node is None else node.dispatcher.running
+        logger.info("stopped" if not left else "stopped with %d attempts under way; they will be made again", *([left] if left else []))
+        return Exit.UNAVAILABLE if left else Exit.OK
+
+
+def _names(modules: list[ModuleType]) -> str:
+    names = sorted({value.definition.name for module in modules for value in vars(module).values() if isinstance(value, Workflow)})
+    return ", ".join(names) or "no workflows"
+
+
+def _log(*, is_quiet: bool) -> None:
+    """Perdure's own log goes to the standard error; what the user's files set up for theirs stays as it is."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Lines(is_coloured=Console(stderr=True).color_system is not None))
+    ours = logging.getLogger("perdure")
+    ours.addHandler(handler)
+    ours.propagate = False
+    ours.setLevel(logging.WARNING if is_quiet else logging.INFO)
+
+
+class _Lines(logging.Formatter):
+    """A time and a sentence."""
+
+    def __init__(self, *, is_coloured: bool) -> None:
+        super().__init__("%(asctime)s %(message)s", "%H:%M:%S")
+        self._is_coloured = is_coloured
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        colour = _COLOURS.get(record.levelno)
+        return f"{colour}{text}\033[0m" if colour and self._is_coloured else text

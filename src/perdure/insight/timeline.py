@@ -1,0 +1,257 @@
+"""The timeline of a run: every call with its attempts, waits and errors, folded from the journal's facts."""
+
+from collections.abc import Callable
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from msgspec import Struct, field
+
+from perdure.insight.journal import Entry
+from perdure.model import fact as facts
+from perdure.model.duration import instant, instant_us
+from perdure.model.failure import Failure
+from perdure.model.ids import CallName, RunId
+from perdure.model.payload import Payload
+
+
+class Kind(StrEnum):
+    """What a step is."""
+
+    ACTION = "action"
+    TIMER = "timer"
+    SIGNAL = "signal"
+    CHILD = "child"
+    RECORD = "record"
+    UPDATE = "update"
+
+
+class State(StrEnum):
+    """How a step stands. ``outside``: its action left the call open for an outcome from outside."""
+
+    OPEN = "open"
+    OUTSIDE = "outside"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class Try(Struct):
+    """One attempt. ``state`` is ``cancelled`` for one whose node died; ``retry``: when the next one is due, if one follows."""
+
+    number: int
+    began: datetime
+    ended: datetime | None = None
+    state: State = State.OPEN
+    error: Failure | None = None
+    retry: datetime | None = None
+
+
+class Step(Struct):
+    """One durable operation. ``branch`` is its path in the tree of tasks, empty for the root; ``name`` the action, channel or definition.
+
+    ``due``: of a timer. ``run``: of a child. ``line``: where the code asked for it, as ``file:line``.
+    """
+
+    call: CallName
+    branch: str
+    kind: Kind
+    name: str
+    began: datetime
+    line: str = ""
+    ended: datetime | None = None
+    state: State = State.OPEN
+    tries: list[Try] = field(default_factory=list)
+    error: Failure | None = None
+    value: Payload | None = None
+    due: datetime | None = None
+    run: RunId | None = None
+    is_detached: bool = False
+
+    @property
+    def attempts(self) -> int:
+        """How many attempts were made or begun."""
+        return max(1, len(self.tries))
+
+
+class Mark(Struct, frozen=True):
+    """Something that happened to the run as a whole: a signal came, someone asked it to end, it stalled, it was resumed."""
+
+    at: datetime
+    what: str
+    text: str = ""
+
+
+class Timeline(Struct):
+    """What happened in one incarnation of a run. ``steps`` are in order of their beginning; ``ended`` is ``None`` while the run is open."""
+
+    began: datetime | None = None
+    ended: datetime | None = None
+    last: datetime | None = None
+    steps: list[Step] = field(default_factory=list)
+    marks: list[Mark] = field(default_factory=list)
+    facts: int = 0
+    rows: int = 0
+
+    def open_steps(self) -> list[Step]:
+        """Give the steps that have not ended."""
+        return [step for step in self.steps if step.ended is None]
+
+
+class TimelineFold:
+    """Takes journal entries in order; ``timeline`` is true to what was taken so far."""
+
+    def __init__(self) -> None:
+        self.timeline = Timeline()
+        self._steps: dict[str, Step] = {}
+        self._updates: dict[str, Step] = {}
+
+    def take(self, entry: Entry) -> None:
+        """The timeline has this fact too."""
+        timeline = self.timeline
+        timeline.facts += 1
+        timeline.rows = entry.number
+        timeline.last = entry.at
+        if timeline.began is None:
+            timeline.began = entry.at
+        taker = _TAKERS.get(type(entry.fact))
+        if taker is not None:
+            taker(self, entry.fact, entry.at)
+
+    def _add(self, call: CallName, kind: Kind, name: str, at: datetime, **more: Any) -> Step:
+        step = Step(call, call.rpartition("/")[0], kind, name, at, **more)
+        self._steps[call] = step
+        self.timeline.steps.append(step)
+        return step
+
+    def _end(
+        self, call: CallName, at: datetime, state: State, *, value: Payload | None = None, error: Failure | None = None
+    ) -> Step | None:
+        step = self._steps.get(call)
+        if step is not None and step.ended is None:
+            step.ended, step.state, step.value, step.error = at, state, value, error
+        return step
+
+    # Calls of actions.
+
+    def _scheduled(self, fact: facts.ActionScheduled, at: datetime) -> None:
+        self._add(fact.call, Kind.ACTION, fact.action, at, line=fact.line, tries=[Try(1, at)])
+
+    def _action_completed(self, fact: facts.ActionCompleted, at: datetime) -> None:
+        self._end_try(fact.call, at, fact.attempt, fact.took_us, State.DONE, None)
+        self._end(fact.call, at, State.DONE, value=fact.value)
+
+    def _action_failed(self, fact: facts.ActionFailed, at: datetime) -> None:
+        self._end_try(fact.call, at, fact.attempt, fact.took_us, State.FAILED, fact.error)
+        self._end(fact.call, at, State.FAILED, error=fact.error)
+
+    def _attempt_failed(self, fact: facts.AttemptFailed, at: datetime) -> None:
+        tried = self._end_try(fact.call, at, fact.attempt, fact.took_us, State.FAILED, fact.error)
+        if tried is not None:
+            tried.retry = instant(fact.retry_us)
+            self._steps[fact.call].tries.append(Try(fact.attempt + 1, tried.retry))
+
+    def _attempt_lost(self, fact: facts.AttemptLost, at: datetime) -> None:
+        if self._end_try(fact.call, at, fact.attempt, 0, State.CANCELLED, None) is not None:
+            self._steps[fact.call].tries.append(Try(fact.attempt + 1, at))
+
+    def _end_try(self, call: CallName, at: datetime, number: int, took_us: int, state: State, error: Failure | None) -> Try | None:
+        """The attempt's own measure of its duration is better than the instants of the rows around it."""
+        step = self._steps.get(call)
+        tried = None if step is None else next((entry for entry in step.tries if entry.number == number), None)
+        if tried is None:
+            return None
+        if took_us:
+            tried.began = max(tried.began, instant(instant_us(at) - took_us))
+        tried.ended, tried.state, tried.error = max(at, tried.began), state, error
+        return tried
+
+    def _pending(self, fact: facts.ActionPending, at: datetime) -> None:
+        step = self._steps.get(fact.call)
+        if step is not None:
+            step.state = State.OUTSIDE
+
+    def _call_cancelled(self, fact: facts.CallCancelled, at: datetime) -> None:
+        step = self._end(fact.call, at, State.CANCELLED)
+        if step is not None and step.tries and step.tries[-1].ended is None:
+            step.tries[-1].ended, step.tries[-1].state = max(at, step.tries[-1].began), State.CANCELLED
+
+    # What is waited for.
+
+    def _timer(self, fact: facts.TimerStarted, at: datetime) -> None:
+        self._add(fact.call, Kind.TIMER, "", at, line=fact.line, due=instant(fact.due_us))
+
+    def _awaited(self, fact: facts.SignalAwaited, at: datetime) -> None:
+        self._add(fact.call, Kind.SIGNAL, fact.channel, at, line=fact.line)
+
+    def _taken(self, fact: facts.SignalTaken, at: datetime) -> None:
+        if fact.call not in self._steps:
+            self._add(fact.call, Kind.SIGNAL, fact.channel, at)
+        self._end(fact.call, at, State.DONE)
+
+    def _child(self, fact: facts.ChildStarted, at: datetime) -> None:
+        self._add(fact.call, Kind.CHILD, fact.definition, at, line=fact.line, run=fact.run, is_detached=fact.is_detached)
+        if fact.is_detached:
+            self._end(fact.call, at, State.DONE)
+
+    def _recorded(self, fact: facts.Recorded, at: datetime) -> None:
+        self._add(fact.call, Kind.RECORD, "record", at, line=fact.line)
+        self._end(fact.call, at, State.DONE, value=fact.value)
+
+    def _update(self, fact: facts.UpdateAccepted, at: datetime) -> None:
+        path = f"u{len(self._updates) + 1}"
+        self._updates[fact.id] = self._add(CallName(path), Kind.UPDATE, fact.method, at)
+
+    def _update_ended(self, fact: facts.UpdateCompleted | facts.UpdateFailed, at: datetime) -> None:
+        step = self._updates.get(fact.id)
+        if step is None:
+            return
+        if isinstance(fact, facts.UpdateFailed):
+            self._end(step.call, at, State.FAILED, error=fact.error)
+        else:
+            self._end(step.call, at, State.DONE, value=fact.value)
+
+    # The run as a whole.
+
+    def _mark(self, at: datetime, what: str, text: str = "") -> None:
+        self.timeline.marks.append(Mark(at, what, text))
+
+    def _run_ended(self, at: datetime) -> None:
+        self.timeline.ended = at
+        for step in self.timeline.open_steps():
+            self._end(step.call, at, State.CANCELLED)
+            for tried in step.tries:
+                if tried.ended is None:
+                    tried.ended, tried.state = max(at, tried.began), State.CANCELLED
+
+
+_Taker = Callable[[TimelineFold, Any, datetime], object]
+
+_TAKERS: dict[type, _Taker] = {
+    facts.ActionScheduled: TimelineFold._scheduled,
+    facts.ActionCompleted: TimelineFold._action_completed,
+    facts.ActionFailed: TimelineFold._action_failed,
+    facts.AttemptFailed: TimelineFold._attempt_failed,
+    facts.AttemptLost: TimelineFold._attempt_lost,
+    facts.ActionPending: TimelineFold._pending,
+    facts.CallCancelled: TimelineFold._call_cancelled,
+    facts.TimerStarted: TimelineFold._timer,
+    facts.TimerFired: lambda fold, fact, at: fold._end(fact.call, at, State.DONE),
+    facts.TimerCancelled: lambda fold, fact, at: fold._end(fact.call, at, State.CANCELLED),
+    facts.SignalAwaited: TimelineFold._awaited,
+    facts.SignalTaken: TimelineFold._taken,
+    facts.ChildStarted: TimelineFold._child,
+    facts.ChildCompleted: lambda fold, fact, at: fold._end(fact.call, at, State.DONE, value=fact.value),
+    facts.ChildFailed: lambda fold, fact, at: fold._end(fact.call, at, State.FAILED, error=fact.error),
+    facts.Recorded: TimelineFold._recorded,
+    facts.UpdateAccepted: TimelineFold._update,
+    facts.UpdateCompleted: TimelineFold._update_ended,
+    facts.UpdateFailed: TimelineFold._update_ended,
+    facts.SignalReceived: lambda fold, fact, at: fold._mark(at, "signal", fact.channel),
+    facts.CancelRequested: lambda fold, fact, at: fold._mark(at, "cancel", fact.reason),
+    facts.RunStalled: lambda fold, fact, at: fold._mark(at, "stalled", fact.reason),
+    facts.RunResumed: lambda fold, fact, at: fold._mark(at, "resumed"),
+    facts.RunCompleted: lambda fold, fact, at: fold._run_ended(at),
+    facts.RunFailed: lambda fold, fact, at: fold._run_ended(at),
+    facts.RunCancelled: lambda fold, fact, at: fold._run_ended(at),
+}
