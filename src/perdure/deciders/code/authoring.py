@@ -151,7 +151,7 @@ class StartOptions(msgspec.Struct, frozen=True):
     timeout_us: int | None = None
 
 
-class Workflow(Generic[P, R]):
+class Workflow(Generic[P, R_co]):
     """A process in code. Called in a workflow it is a child run; called elsewhere it is the plain coroutine function."""
 
     def __init__(self, function: Callable[..., Any], definition: CodeDefinition, options: StartOptions) -> None:
@@ -160,10 +160,10 @@ class Workflow(Generic[P, R]):
         self.start_options: StartOptions = options
         functools.update_wrapper(self, function, updated=())
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R_co]:
         context = current_context()
         if context is None:
-            return cast(Coroutine[Any, Any, R], self.function(*args, **kwargs))
+            return cast(Coroutine[Any, Any, R_co], self.function(*args, **kwargs))
         start = self._child(context, args, kwargs, is_detached=False)
         return context.run_child(start, self.definition.returns)
 
@@ -224,7 +224,7 @@ class Workflow(Generic[P, R]):
         return f"<workflow {self.definition.name} version {self.definition.version}>"
 
 
-class ClassWorkflow(Workflow[P, R]):
+class ClassWorkflow(Workflow[P, R_co]):
     """The class form. Attributes of the class, its updates and queries above all, are reached through it."""
 
     def __getattr__(self, name: str) -> Any:
@@ -304,7 +304,7 @@ def _collect_methods(target: type, definition: CodeDefinition) -> None:
                 definition.queries[name] = Method(value.function)
 
 
-class Update(Generic[P, R]):
+class Update(Generic[P, R_co]):
     """A method by which clients change a running instance and get an answer."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -326,7 +326,7 @@ class Update(Generic[P, R]):
         return self if instance is None else self.function.__get__(instance, owner)
 
 
-class Query(Generic[P, R]):
+class Query(Generic[P, R_co]):
     """A method by which clients look at a running instance."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -337,7 +337,7 @@ class Query(Generic[P, R]):
     @overload
     def __get__(self, instance: None, owner: type | None = None) -> Self: ...
     @overload
-    def __get__(self, instance: object, owner: type | None = None) -> Callable[P, R]: ...
+    def __get__(self, instance: object, owner: type | None = None) -> Callable[P, R_co]: ...
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         return self if instance is None else self.function.__get__(instance, owner)
 
