@@ -1,10 +1,12 @@
 """What clients ask of the node in their own process. Protects callers: an answer comes after the commit, never before (G2)."""
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from perdure.deciders.decider import BranchPlace, Definition
+from perdure.engine import news
 from perdure.engine.live import Arrival, LiveRun, Phase
 from perdure.engine.record import Told
 from perdure.model.command import Cancel, Complete, Fail
@@ -118,7 +120,9 @@ class Desk:
         return live.decider.places() if live.decider is not None else []
 
     async def give_outcome(self, run: RunId, base: int, outcome: Stimulus) -> None:
-        """The open call has this outcome. A value of the wrong type raises `InvalidValue`, and the call stays open (I32)."""
+        """The open call has this outcome, even if its attempt is under way. A value of the wrong type raises `InvalidValue`, and the call
+        stays open (I32).
+        """
         assert isinstance(outcome, Succeeded | Failed)
         live = await self._node.live(run)
         key = call_key(run, base, outcome.call)
@@ -127,8 +131,7 @@ class Desk:
             raise CallNotFound(key=key)
         if open_call is None:
             raise CallClosed(key=key, found="it has an outcome already, or was cancelled")
-        if not open_call.is_pending:
-            raise CallClosed(key=key, found="its action has not returned perdure.pending()")
+        # The word from outside may be quicker than the action's return of `pending`: the call is open, so the first outcome wins (G4).
         if isinstance(outcome, Succeeded):
             self._check_type(live, outcome, key)
         await self._tell_outcome(live, outcome, open_call.attempt)
@@ -173,6 +176,7 @@ class Desk:
             raise EngineClosed(state="closed", asked=asked)
 
     def _on_end(self, run: LiveRun, last: Last) -> None:
+        news.tell_end(run, last)
         for future in self._ends.pop(run.row.id, ()):
             if not future.done():
                 future.set_result(last)
@@ -183,6 +187,8 @@ class Desk:
             future.set_result(known)
 
     def _on_commit(self, run: RunId) -> None:
+        if news.is_told(logging.INFO):
+            news.tell_start(self._node.roster.get(run))
         future = self._starts.pop(run, None)
         if future is not None and not future.done():
             future.set_result(None)
