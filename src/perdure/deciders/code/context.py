@@ -41,8 +41,7 @@ class RunContext:
     def __init__(self, identity: RunIdentity, tools: Tools) -> None:
         self.identity = identity
         self.tools = tools
-        # What the loop leaves out is refused by the guard; to a type checker it is abstract.
-        self.loop = WorkflowLoop(self, tools.limits.callbacks_max)  # type: ignore[abstract]
+        self.loop = WorkflowLoop(self, tools.limits.callbacks_max)
         self.commands: list[commands.Command] = []
         self.waiting: dict[CallName, WaitingCall] = {}
         self.timers: dict[CallName, DurableTimer] = {}
@@ -252,8 +251,13 @@ class RunContext:
             self.is_reading = False
 
     def forbid(self, what: str, instead: str, line: str) -> NoReturn:
-        """Stall the run for something that cannot be replayed, even if the code swallows the error."""
-        self.violate(ForbiddenInWorkflow(where=line or "workflow code", what=what, instead=instead))
+        """Stall the run for something that cannot be replayed, even if the code swallows the error. A query or validator just fails."""
+        if self.is_closing:
+            raise PutDown
+        error = ForbiddenInWorkflow(where=line or "workflow code", what=what, instead=instead)
+        if self.is_reading:
+            raise error
+        self.violate(error)
 
     def violate(self, error: BaseException) -> NoReturn:
         if self.violation is None:

@@ -1,7 +1,8 @@
 """The decider of workflows: the user's coroutine, advanced by stimuli, replayed from facts."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 from perdure.deciders.code import guard
@@ -45,7 +46,7 @@ class CodeDecider:
         self._cancel: CancelAsked | None = None
         self._is_finishing = False
         self._is_timed_out = False
-        self._guard = guard.for_function(instance.entry)
+        self._watch = guard.for_function(instance.entry, instance.factory)
 
     def react(self, stimuli: Sequence[Stimulus], number: int, now_us: int) -> list[commands.Command]:
         context = self.context
@@ -131,8 +132,11 @@ class CodeDecider:
         self.context.commands.append(commands.AnswerUpdate(id, content=content))
 
     def _drain(self) -> None:
-        with self._guard:
+        if self._watch is None:
             self.context.loop.drain()
+        else:
+            with self._watch:
+                self.context.loop.drain()
         if self.context.violation is not None:
             raise self.context.violation
 
@@ -174,7 +178,7 @@ class CodeDecider:
         try:
             method = self._instance.update(update.method)
             args, kwargs = method.signature.decode(self.context.tools.serializer, update.args, update.kwargs)
-            self.context.read(lambda: self._instance.validate(method, args, kwargs))
+            self._read(lambda: self._instance.validate(method, args, kwargs))
         except Exception as error:
             return failure_of(error, is_final=True)
         return None
@@ -182,8 +186,12 @@ class CodeDecider:
     def query(self, method: str, args: Sequence[Content], kwargs: dict[str, Content]) -> Content:
         query = self._instance.query(method)
         values, keywords = query.signature.decode(self.context.tools.serializer, args, kwargs)
-        answer = self.context.read(lambda: self._instance.call_query(query, values, keywords))
+        answer = self._read(lambda: self._instance.call_query(query, values, keywords))
         return self.context.tools.serializer.encode(answer, f"the answer of {method}")
+
+    def _read(self, function: Callable[[], Any]) -> Any:
+        with self._watch or nullcontext():
+            return self.context.read(function)
 
     def unread_signals(self) -> list[Signalled]:
         return [signal for channel in self.context.channels.values() for signal in channel.unread]

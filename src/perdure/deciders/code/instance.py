@@ -31,17 +31,17 @@ class Instance:
     ) -> None:
         self.entry = entry
         self.check = check
-        self._factory: Any = factory
+        self.factory: Any = factory
         self._updates = updates or {}
         self._queries = queries or {}
         self._target: Any = None
 
     def begin(self, args: Sequence[Any], kwargs: dict[str, Any]) -> Coroutine[Any, Any, Any]:
         """Give the coroutine of the run. The object of a class is made by its first step, inside the run's own loop."""
-        if self._factory is None:
+        if self.factory is None:
             coro: Coroutine[Any, Any, Any] = self.entry(*args, **kwargs)
             return coro
-        self._target = self._factory.__new__(self._factory)
+        self._target = self.factory.__new__(self.factory)
         return self._begin_instance(args, kwargs)
 
     async def _begin_instance(self, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:

@@ -10,6 +10,7 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
+from perdure.deciders.code.refusals import RefusingLoop
 from perdure.deciders.code.task import BranchTask
 from perdure.model.duration import MICROSECONDS
 from perdure.model.errors import TooManySteps
@@ -68,8 +69,8 @@ class DeterministicFuture(asyncio.Future[Any]):
         return self._serial
 
 
-class WorkflowLoop(asyncio.AbstractEventLoop):
-    """One run's loop. What it does not define here, real I/O above all, is refused by the guard."""
+class WorkflowLoop(RefusingLoop):
+    """One run's loop: what it does not define here, real I/O above all, is refused."""
 
     def __init__(self, run_context: "RunContext", callbacks_max: int) -> None:
         self.run_context = run_context
