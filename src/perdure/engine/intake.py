@@ -1,12 +1,13 @@
 """Decides which arrivals take effect. Protects from stimuli that come twice, late, or too many (G4, G5, G8)."""
 
+from collections.abc import Hashable, Sequence
 from hashlib import sha256
 
-from perdure.engine.live import Arrival, LiveRun
+from perdure.engine.live import Arrival, LiveRun, answer_update
 from perdure.model import errors
 from perdure.model.failure import exception_of
 from perdure.model.limits import Limits
-from perdure.model.stimulus import CancelAsked, Failed, Fired, Signalled, Succeeded, Updated
+from perdure.model.stimulus import CancelAsked, Failed, Fired, Signalled, Stimulus, Succeeded, Updated
 
 
 class Intake:
@@ -15,6 +16,32 @@ class Intake:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self.dropped = 0
+
+    def sift(self, run: LiveRun, arrivals: Sequence[Arrival]) -> list[Arrival]:
+        """Give the arrivals that take effect in one transition; whoever waits for one of the others has been told why."""
+        if len(arrivals) == 1:
+            return [arrivals[0]] if self.accepts(run, arrivals[0]) else []
+        accepted: list[Arrival] = []
+        first: dict[Hashable, Arrival] = {}
+        for arrival in arrivals:
+            if not self.accepts(run, arrival):
+                continue
+            # The ledger does not know yet of what came a moment ago, in the same transition.
+            twin = first.setdefault(_identity(arrival), arrival)
+            if twin is arrival:
+                accepted.append(arrival)
+            else:
+                self._drop_twin(run, twin, arrival)
+        return accepted
+
+    def _drop_twin(self, run: LiveRun, twin: Arrival, arrival: Arrival) -> None:
+        now, before = arrival.stimulus, twin.stimulus
+        if isinstance(now, Succeeded | Failed):
+            self._drop_outcome(run, arrival, now.call)
+        elif isinstance(now, Signalled) and isinstance(before, Signalled) and now.content != before.content:
+            arrival.refuse(errors.SignalConflict(id=now.id, run=run.id))
+        else:
+            self._drop(arrival)
 
     def accepts(self, run: LiveRun, arrival: Arrival) -> bool:
         """Tell whether the arrival takes effect; if not, whoever waits for it has been told why."""
@@ -59,7 +86,11 @@ class Intake:
         return True
 
     def _accepts_update(self, run: LiveRun, arrival: Arrival, update: Updated) -> bool:
-        if update.id in run.ledger.updates:
+        answered = run.answers.get(update.id)
+        if answered is not None:
+            answer_update(arrival, answered)
+            return False
+        if update.id in run.ledger.updates or update.id in run.update_waiters:
             run.update_waiters.setdefault(update.id, []).append(arrival)
             return False
         refusal = run.decider.refusal(update) if run.decider is not None else None
@@ -68,3 +99,17 @@ class Intake:
             return False
         run.update_waiters.setdefault(update.id, []).append(arrival)
         return True
+
+
+def _identity(arrival: Arrival) -> Hashable:
+    """What two deliveries of the same thing have in common; no two arrivals share it otherwise."""
+    stimulus: Stimulus | None = arrival.stimulus
+    match stimulus:
+        case Succeeded() | Failed() | Fired():
+            return stimulus.call
+        case Signalled():
+            return Signalled, stimulus.id
+        case CancelAsked():
+            return CancelAsked
+        case _:
+            return id(arrival)

@@ -12,8 +12,9 @@ from perdure.deciders.decider import Decider
 from perdure.deciders.ledger import Ledger
 from perdure.engine.record import PLAIN, Told
 from perdure.model.call import ActionSpec
-from perdure.model.command import RunAction
+from perdure.model.command import AnswerUpdate, RunAction
 from perdure.model.fact import AnyFact
+from perdure.model.failure import exception_of
 from perdure.model.ids import CallName, RunId
 from perdure.model.payload import Attachments, Content
 from perdure.model.run import RunRow
@@ -57,10 +58,19 @@ class Arrival(Struct, gc=False):
             self.done.set_exception(error)
 
 
+def answer_update(arrival: Arrival, answer: AnswerUpdate) -> None:
+    """Whoever asked for the update has its answer, or its error."""
+    if answer.failure is not None:
+        arrival.refuse(exception_of(answer.failure))
+    else:
+        arrival.answer(answer.content)
+
+
 class LiveRun:
     """One run on this node. ``row`` is as the store will have it when the commit under way is done."""
 
     __slots__ = (
+        "answers",
         "arrivals",
         "beats",
         "decider",
@@ -95,6 +105,7 @@ class LiveRun:
         self.beats: dict[CallName, Content] = {}
         self.waiters: list[asyncio.Future[Any]] = []
         self.update_waiters: dict[str, list[Arrival]] = {}
+        self.answers: dict[str, AnswerUpdate] = {}
         self.last_us = 0
         self.kept = 0
         self.is_warned = False

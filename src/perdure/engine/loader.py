@@ -103,6 +103,8 @@ class Loader:
         for command in run.decider.replay(RecordedRow(row.number, row.at_us, stimuli, recorded, content)):
             if type(command) is commands.RunAction and command.call in run.ledger.calls:
                 run.specs[command.call] = command
+            elif type(command) is commands.AnswerUpdate:
+                run.answers[command.id] = command
 
     def _prepare_calls(self, run: LiveRun, blobs: dict[str, bytes]) -> None:
         """Open calls get their arguments and the last heartbeat of the attempt before."""

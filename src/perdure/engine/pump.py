@@ -11,7 +11,7 @@ from perdure.deciders.decider import Definition
 from perdure.engine.committer import Committer
 from perdure.engine.dispatcher import Dispatcher
 from perdure.engine.ending import cancel_run, identity_of
-from perdure.engine.live import Arrival, LiveRun, Phase
+from perdure.engine.live import Arrival, LiveRun, Phase, answer_update
 from perdure.engine.record import Told, fact_of_stimulus
 from perdure.engine.roster import Roster
 from perdure.engine.stalling import keep_arrivals
@@ -19,10 +19,9 @@ from perdure.engine.transition import Transitions
 from perdure.engine.wakes import Wakes
 from perdure.engine.writing import Piece, change_row, post
 from perdure.model import command as commands
-from perdure.model import fact as facts
 from perdure.model.call import ActionSpec
 from perdure.model.errors import DefinitionNotFound, RunConflict, RunEnded
-from perdure.model.failure import exception_of, failure_of
+from perdure.model.failure import failure_of
 from perdure.model.ids import CallName, RunId
 from perdure.model.limits import Limits
 from perdure.model.message import RecordFact
@@ -260,11 +259,9 @@ class Pump:
         self.schedule()
 
     def _answer(self, run: LiveRun, command: commands.AnswerUpdate) -> None:
+        run.answers[command.id] = command
         for arrival in run.update_waiters.pop(command.id, ()):
-            if command.failure is not None:
-                arrival.refuse(exception_of(command.failure))
-            else:
-                arrival.answer(command.content)
+            answer_update(arrival, command)
 
     def _end(self, piece: Piece) -> None:
         run = piece.run
