@@ -15,7 +15,8 @@ CORE = frozenset({"perdure", "msgspec"})
 
 # Where a product may be imported. Whatever is not named here may be imported nowhere.
 PLACES: dict[str, tuple[str, ...]] = {
-    "sqlite3": ("perdure.stores.sqlite",),
+    # The bench lays the bare driver beside the store: what it could do with nothing around it.
+    "sqlite3": ("perdure.stores.sqlite", "perdure.bench.raw"),
     "cryptography": ("perdure.codecs.encryption",),
     "uvloop": ("perdure.app", "perdure.blocking", "perdure.cli", "perdure.bench"),
     "rich": ("perdure.cli", "perdure.demo", "perdure.bench"),

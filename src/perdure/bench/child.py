@@ -1,0 +1,87 @@
+"""One workload in a process of its own, so that none is measured with another's memory: figures as JSON lines on standard output."""
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+
+from perdure.bench import raw, workloads
+from perdure.bench.result import Result, surroundings
+from perdure.bench.sampler import Sampler
+from perdure.bench.workloads import Bench
+
+WORKLOADS: Mapping[str, Callable[[Bench], Awaitable[Sequence[Result]]]] = {
+    "ceiling": workloads.ceiling,
+    "W1": workloads.chains,
+    "W2": workloads.latency,
+    "W3": workloads.fans,
+    "W5": workloads.sleepers,
+    "sleepers": workloads.crowd,
+    "sleepers_restart": workloads.restart,
+    "replay": workloads.replay,
+    "long": workloads.long,
+}
+PROFILED: Mapping[str, tuple[Callable[[Bench], Awaitable[Sequence[Result]]], int]] = {
+    "W1": (workloads.full_chains, 10_000),
+    "W2": (workloads.latency, 200),
+    "W3": (workloads.widest_fan, 10_000),
+    "replay": (workloads.replay, 10_000),
+}
+"""What is looked at by the sampler, and the steps of one round of it at full size."""
+KILLED = "sleepers"
+"""This one ends by SIGKILL, with its runs asleep, so that the restart after it finds what a crash leaves."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(argv)
+    settings = {**surroundings(options.store, options.loop, raw.SQLITE), "scale": options.scale}
+    bench = Bench(options.store, options.folder, options.scale, settings, Sampler() if options.profile else None)
+    if bench.sampler is not None:
+        print("\n".join(profile(options.workload, bench, bench.sampler, loop=options.loop, rounds=options.profile)))
+        return 0
+    for result in run(WORKLOADS[options.workload], bench, options.loop):
+        print(result.line(), flush=True)
+    if options.workload == KILLED:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m perdure.bench.child")
+    parser.add_argument("workload", choices=WORKLOADS)
+    parser.add_argument("--store", choices=("memory", "sqlite"), required=True)
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--scale", type=float, default=1.0)
+    parser.add_argument("--loop", choices=("asyncio", "uvloop"), default="asyncio")
+    parser.add_argument("--profile", type=int, default=0, metavar="ROUNDS")
+    return parser
+
+
+def run(workload: Callable[[Bench], Awaitable[Sequence[Result]]], bench: Bench, loop: str) -> Sequence[Result]:
+    """Give the figures of one workload, measured on the event loop of that name."""
+
+    async def measure() -> Sequence[Result]:
+        return await workload(bench)
+
+    if loop == "uvloop":
+        import uvloop
+
+        return uvloop.run(measure())
+    return asyncio.run(measure())
+
+
+def profile(workload: str, bench: Bench, sampler: Sampler, *, loop: str, rounds: int) -> Sequence[str]:
+    """Give the tables of where the time of a step goes, over several rounds."""
+    function, steps = PROFILED[workload]
+    for _ in range(rounds):
+        for part in bench.folder.glob("bench.db*"):
+            part.unlink()
+        run(function, bench, loop)
+    return sampler.lines(bench.sized(steps) * rounds)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
