@@ -102,6 +102,7 @@ _PYTHON = (
     (threading.Thread.join, BLOCKING),
     (asyncio.run, AWAIT),
     (asyncio.Runner.run, AWAIT),
+    (asyncio.new_event_loop, AWAIT),
     (random.Random.seed, RANDOM),
 )
 FUNCTIONS: Mapping[str, Mapping[CodeType, str]] = {

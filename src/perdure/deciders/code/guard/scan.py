@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
-from perdure.deciders.code.guard.effects import instead_of_call
+from perdure.deciders.code.guard.effects import FUNCTIONS, instead_of_call
 
 REACHED_MAX = 2_000
 _MEMBERS_MAX = 200
@@ -52,6 +52,7 @@ _GLOBALS = frozenset({"LOAD_GLOBAL", "LOAD_NAME"})
 _CELLS = frozenset({"LOAD_DEREF", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR_DEREF"})
 _ATTRIBUTES = frozenset({"LOAD_ATTR", "LOAD_METHOD", "IMPORT_FROM"})
 _UNKNOWN = object()
+_NAMED = (FunctionType, MethodType, BuiltinFunctionType, type)
 _WRAPPERS = (functools.partial, property, staticmethod, classmethod, functools.cached_property)
 _CONTAINERS = (dict, list, tuple, set, frozenset)
 
@@ -198,7 +199,7 @@ def _home(value: Any) -> str:
     """Name the top module that a value, or else its type, comes from."""
     if isinstance(value, ModuleType):
         name = value.__name__
-    elif isinstance(value, FunctionType | type | BuiltinFunctionType):
+    elif isinstance(value, _NAMED):
         name = value.__module__ or ""
     else:
         name = type(value).__module__
@@ -208,9 +209,11 @@ def _home(value: Any) -> str:
 def _is_effect(value: Any, home: str) -> bool:
     if isinstance(value, BuiltinFunctionType) and (value in _DYNAMIC or instead_of_call(value) is not None):
         return True
+    if isinstance(value, FunctionType) and value.__code__ in FUNCTIONS.get(value.__code__.co_name, ()):
+        return True
     if home not in _MODULES:
         return False
-    named = value if isinstance(value, FunctionType | type | BuiltinFunctionType) else type(value)
+    named = value if isinstance(value, _NAMED) else type(value)
     return isinstance(value, ModuleType) or named.__name__ not in _PURE
 
 
