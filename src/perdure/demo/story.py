@@ -131,7 +131,7 @@ class Act:
         recorded = sum(call.recorded is not None for call in calls)
         cut = sum(call.recorded is None and bool(call.begun) for call in calls)
         self._screen.say(f"engine {pid} was killed (SIGKILL) with {largest.done} of {len(MANY)} branches done", "bad")
-        self._screen.say(f"on disk: {recorded} calls with an outcome; {cut} were under way, {len(calls) - recorded - cut} had not begun")
+        self._screen.say(f"on disk: {recorded} outcomes; {cut} calls were under way, {len(calls) - recorded - cut} not begun")
         await asyncio.sleep(PAUSE_S)
         for progress in self.board:
             progress.life += 1
@@ -152,7 +152,7 @@ async def tell(stage: Stage, screen: Screen) -> list[str]:
         stage.server.pause_s = UPLOAD_PAUSE_S
         killed = Act(stage, INTERRUPTED, screen)
         times = "once" if stage.kills == 1 else f"{stage.kills} times"
-        screen.say(f"now the engine is killed {times}, and the server takes {UPLOAD_PAUSE_S * 1000:.0f} ms for each upload")
+        screen.say(f"now the engine is killed {times}; an upload takes {UPLOAD_PAUSE_S * 1000:.0f} ms")
         found = await killed.play(stage.kills)
     results = [(entry.title, first, second) for entry, first, second in zip(killed.board, expected, found, strict=True)]
     evidence = Evidence(stage.folder, killed.board, stage.server, results, killed.kills, time.monotonic() - began, killed.store)

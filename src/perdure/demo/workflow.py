@@ -37,7 +37,7 @@ def crop(image: bytes, size: int) -> bytes:
 @action(retry=PATIENT, timeout="20s", registry=registry)
 async def upload(content: bytes, url: str) -> str:
     """The server has the file; it is told the idempotency key, so that it knows a repeated upload from a new one."""
-    headers = {"Idempotency-Key": perdure.attempt().key}
+    headers: dict[str, str] = {"Idempotency-Key": perdure.attempt().key}
     await asyncio.to_thread(_request, "upload", Request(url, content, headers, method="PUT"))
     return url
 
