@@ -9,9 +9,10 @@ from perdure.deciders.decider import BranchPlace, Definition
 from perdure.engine import news
 from perdure.engine.live import Arrival, LiveRun, Phase
 from perdure.engine.record import Told
+from perdure.model.call import ActionSpec
 from perdure.model.command import Cancel, Complete, Fail
-from perdure.model.errors import CallClosed, CallNotFound, EngineClosed, InvalidValue, RunEnded, Unavailable
-from perdure.model.ids import RunId, call_key
+from perdure.model.errors import CallClosed, CallNotFound, EngineClosed, InvalidValue, RunEnded, RunNotFound, Unavailable
+from perdure.model.ids import CallName, RunId, call_key
 from perdure.model.payload import Content
 from perdure.model.run import RunRow, Status
 from perdure.model.stimulus import Begun, CancelAsked, Failed, Signalled, Stimulus, Succeeded, Updated
@@ -100,7 +101,6 @@ class Desk:
         if live.phase is Phase.ENDED:
             raise RunEnded(run=run, status=live.row.status, asked="resume")
         if live.phase is Phase.STOPPED:
-            self._node.postroom.forget(run)
             live = await self._node.reload(live)
             await self._node.committer.idle()
         return live.row.status
@@ -129,6 +129,8 @@ class Desk:
         open_call = live.ledger.calls.get(outcome.call)
         if live.phase is Phase.ENDED or live.row.base != base:
             raise CallNotFound(key=key)
+        if live.journal_error is not None:
+            raise Unavailable(f"The outcome of {key} cannot be taken: {live.journal_error}")
         if open_call is None:
             raise CallClosed(key=key, found="it has an outcome already, or was cancelled")
         # The word from outside may be quicker than the action's return of `pending`: the call is open, so the first outcome wins (G4).
@@ -137,11 +139,16 @@ class Desk:
         await self._tell_outcome(live, outcome, open_call.attempt)
 
     def _check_type(self, run: LiveRun, outcome: Succeeded, key: str) -> None:
-        wanted = Any if run.decider is None else run.decider.returns(outcome.call)
+        wanted = self._type_without_code(run, outcome.call) if run.decider is None else run.decider.returns(outcome.call)
         try:
             self._node.around.tools.serializer.decode(outcome.content, wanted, f"the outcome of {key}")
         except InvalidValue as error:
             raise InvalidValue(what=f"the outcome of {key}", problem=f"{error} The call stays open") from error
+
+    def _type_without_code(self, run: LiveRun, call: CallName) -> Any:
+        """A stopped run has no code to say what it expects; the action's declaration does."""
+        spec: ActionSpec | None = self._node.around.definitions.action(run.ledger.calls[call].fact.action)
+        return Any if spec is None or spec.signature is None else spec.signature.returns
 
     async def _tell_outcome(self, run: LiveRun, outcome: Stimulus, attempt: int) -> None:
         done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -155,9 +162,12 @@ class Desk:
         waiting = self._ends.setdefault(run, [])
         waiting.append(future)
         try:
-            row = None if self._node.roster.get(run) is not None else await self._node.around.store.row(run)
-            if row is not None and row.status.is_final and not future.done():
-                return None
+            if self._node.roster.get(run) is None:
+                row = await self._node.around.store.row(run)
+                if row is None and not future.done() and self._node.roster.get(run) is None:
+                    raise RunNotFound(run=run)
+                if row is not None and row.status.is_final and not future.done():
+                    return None
             return await future
         finally:
             if future in waiting:

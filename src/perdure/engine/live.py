@@ -78,7 +78,7 @@ class LiveRun:
         "is_committing",
         "is_dirty",
         "is_warned",
-        "kept",
+        "journal_error",
         "last_us",
         "ledger",
         "number",
@@ -107,8 +107,8 @@ class LiveRun:
         self.update_waiters: dict[str, list[Arrival]] = {}
         self.answers: dict[str, AnswerUpdate] = {}
         self.last_us = 0
-        self.kept = 0
         self.is_warned = False
+        self.journal_error: Exception | None = None
 
     @property
     def id(self) -> RunId:

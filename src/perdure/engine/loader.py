@@ -73,15 +73,16 @@ class Loader:
         Raises `DefinitionNotFound`, `ReplayMismatch`, `CorruptJournal`, or what the code raised.
         """
         run.row = journal.loaded.row
-        run.number = run.row.base - 1 + len(journal.loaded.transitions)
+        run.number = run.row.base - 1
         if journal.loaded.transitions:
-            run.last_us = journal.loaded.transitions[-1].at_us
+            # Not their count: where rows are missing, the next one must still get a number that is free.
+            run.number, run.last_us = journal.loaded.transitions[-1].number, journal.loaded.transitions[-1].at_us
+        run.ledger, run.journal_error = journal.ledger, journal.error
         if journal.error is not None:
             raise journal.error
         definition: Definition = self._definitions.definition(run.row.definition, run.row.version or None)
         run.row.version = definition.version
         run.decider = definition.decider(identity_of(run), self._tools)
-        run.ledger = journal.ledger
         for row, entries in journal.rows:
             self._replay(run, row, entries, blobs)
         self._prepare_calls(run, blobs)

@@ -16,6 +16,7 @@ from perdure.engine.dispatcher import Dispatcher
 from perdure.engine.intake import Intake
 from perdure.engine.live import LiveRun, Phase
 from perdure.engine.loader import Journal, Loader
+from perdure.engine.patience import patiently
 from perdure.engine.postroom import Postroom
 from perdure.engine.pump import Pump
 from perdure.engine.recovery import recover
@@ -24,11 +25,11 @@ from perdure.engine.stalling import stall_run
 from perdure.engine.transition import Transitions
 from perdure.engine.wakes import Wakes
 from perdure.model.errors import DefinitionNotFound, EngineClosed, RunNotFound
-from perdure.model.ids import RunId
+from perdure.model.ids import CallName, RunId
 from perdure.model.run import HELD, RunRow, Status
 from perdure.ports.clock import Alarm, Clock, Entropy, pause
 from perdure.ports.definitions import Definitions
-from perdure.ports.performer import Performer
+from perdure.ports.performer import Performance, Performer
 from perdure.ports.store import RunQuery, Store
 
 logger = logging.getLogger("perdure.engine")
@@ -86,6 +87,8 @@ class Node:
         self._to_load: OrderedDict[RunId, None] = OrderedDict()
         self._load_waiters: dict[RunId, list[asyncio.Future[LiveRun]]] = {}
         self._parked: set[RunId] = set()
+        self._under_way: dict[RunId, dict[CallName, Performance | None]] = {}
+        self._is_behind = False
         self._load_task: asyncio.Task[None] | None = None
         self._rounds: dict[str, asyncio.Task[Any]] = {}
         self._alarms: dict[str, Alarm] = {}
@@ -154,10 +157,12 @@ class Node:
         again()
 
     async def _poll(self) -> None:
-        if await self.around.store.has_news():
+        self._is_behind |= await self.around.store.has_news()
+        if self._is_behind:
             await self.postroom.look()
             self.wakes.store_us = self.around.clock.now_us()
             await self.look_for_due()
+            self._is_behind = False
 
     async def _renew(self) -> None:
         if not await self.around.store.renew_lease(self.epoch, self.around.clock.now_us(), LEASE_US):
@@ -264,17 +269,32 @@ class Node:
     async def _load_some(self, runs: Sequence[RunId]) -> None:
         wanted = [run for run in runs if self.roster.get(run) is None]
         for run in wanted:
-            self.roster.add(LiveRun(RunRow(id=run, definition="", created_us=0, updated_us=0), Phase.LOADING))
-        journals, blobs = await self.loader.read(wanted)
+            live = LiveRun(RunRow(id=run, definition="", created_us=0, updated_us=0), Phase.LOADING)
+            live.performances = self._under_way.pop(run, {})
+            self.roster.add(live)
+        await self._read(wanted)
+
+    async def _read(self, wanted: Sequence[RunId]) -> None:
+        """Together, or one by one if they cannot all be read: then only the one to blame is left out (G6)."""
+        try:
+            journals, blobs = await patiently(self.around.clock, lambda: self.loader.read(wanted))
+        except Exception as error:
+            if len(wanted) > 1:
+                for run in wanted:
+                    await self._read([run])
+            else:
+                logger.error("run %s cannot be read: %s", wanted[0], error)
+                self._tell_missing(wanted[0], error)
+            return
         for journal in journals:
             self._restore(journal, blobs)
         found = {journal.loaded.row.id for journal in journals}
         for run in wanted:
             if run not in found:
-                self._tell_missing(run)
+                self._tell_missing(run, RunNotFound(run=run))
 
-    def _tell_missing(self, run: RunId) -> None:
-        missing, error = self.roster.get(run), RunNotFound(run=run)
+    def _tell_missing(self, run: RunId, error: Exception) -> None:
+        missing = self.roster.get(run)
         if missing is not None:
             self.roster.forget(missing)
             for arrival in missing.arrivals:
@@ -330,12 +350,12 @@ class Node:
         for id in parked:
             run = self.roster.get(id)
             if run is not None and run.phase is Phase.STOPPED and not run.is_committing:
-                self.roster.forget(run)
+                self._let_go(run)
                 self.ask_for(id)
             elif run is not None:
                 self._parked.add(id)
         for run in self.roster:
-            if run.phase is Phase.ACTIVE and run.row.reason is not None:
+            if run.phase is Phase.ACTIVE:
                 self._retry_unknown(run)
 
     def _retry_unknown(self, run: LiveRun) -> None:
@@ -349,8 +369,15 @@ class Node:
         """A stopped run is read and replayed anew."""
         await self.committer.idle()
         if self.roster.get(run.row.id) is run and run.phase is Phase.STOPPED:
-            self.roster.forget(run)
+            self._let_go(run)
         return await self.live(run.row.id)
+
+    def _let_go(self, run: LiveRun) -> None:
+        """A stopped run is about to be loaded anew: attempts under way go on, and messages that it left lying are taken again."""
+        self.roster.forget(run)
+        self.postroom.forget(run.row.id)
+        if run.performances:
+            self._under_way[run.row.id] = run.performances
 
     # Waking.
 
@@ -374,7 +401,7 @@ class Node:
         """Ask for the runs that the store says are due, and learn when the next is; gives their number."""
         count, store = 0, self.around.store
         while self.is_open:
-            due = await store.due(self.around.clock.now_us(), DUE_MAX)
+            due = await patiently(self.around.clock, lambda: store.due(self.around.clock.now_us(), DUE_MAX))
             fresh = [run for run in due if self.roster.get(run) is None and run not in self._to_load]
             for run in fresh:
                 self.ask_for(run)
@@ -384,5 +411,5 @@ class Node:
             if self._load_task is not None:
                 await asyncio.shield(self._load_task)
         self.wakes.store_us = None
-        self.wakes.note_store(await store.next_wake_us())
+        self.wakes.note_store(await patiently(self.around.clock, store.next_wake_us))
         return count

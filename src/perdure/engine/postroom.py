@@ -12,6 +12,7 @@ import msgspec
 from perdure.engine import mail
 from perdure.engine.live import Arrival, LiveRun, Phase
 from perdure.engine.mail import Letter
+from perdure.engine.patience import patiently
 from perdure.model import message as messages
 from perdure.model.call import Attempt
 from perdure.model.errors import PerdureError, RunEnded
@@ -61,7 +62,8 @@ class Postroom:
     async def _deliver(self, items: Sequence[InboxItem]) -> None:
         letters = [mail.read(item) for item in items]
         wanted = mail.blobs_wanted(letters)
-        blobs = await self._node.around.store.blobs(wanted) if wanted else {}
+        around = self._node.around
+        blobs = await patiently(around.clock, lambda: around.store.blobs(wanted)) if wanted else {}
         for letter in letters:
             try:
                 run = await self._node.live(letter.item.run)

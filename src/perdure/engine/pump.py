@@ -301,13 +301,9 @@ class Pump:
             else:
                 run.ledger.calls[call].retry_us = 0
                 retries.append(call)
-        if not retries:
-            return
-        if run.row.wake_us == HELD:
-            for call in retries:
-                self.dispatcher.dispatch(run, call)
-        else:
-            self.change(run, Status.RUNNING, HELD, dispatch=retries)
+        if retries:
+            # Written down even if the row says nothing new but the instant: after a crash it tells which attempts may have begun.
+            self.change(run, Status.RUNNING, HELD, reason=run.row.reason, dispatch=retries)
 
 
 @contextmanager

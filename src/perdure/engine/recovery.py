@@ -3,14 +3,18 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from perdure.engine import mail
 from perdure.engine.live import Arrival, LiveRun, Phase
 from perdure.engine.loader import Journal, heartbeat_contents
 from perdure.model import fact as facts
 from perdure.model.ids import CallName
+from perdure.model.message import RecordFact
 from perdure.model.run import HELD, Status
 
 if TYPE_CHECKING:
     from perdure.engine.node import Node
+
+_ATTEMPT_ENDS = (facts.ActionCompleted, facts.ActionFailed, facts.AttemptFailed, facts.ActionPending)
 
 
 def recover(
@@ -34,11 +38,12 @@ def _resume(node: "Node", run: LiveRun, journal: Journal, *, was_stalled: bool) 
     if was_stalled:
         node.pump.tell(run, Arrival(make=lambda _: facts.RunResumed()))
     _adopt_actions(node, run)
-    begun = _begun_calls(run, journal)
+    outcomes = _kept_outcomes(journal)
+    begun = _begun_calls(run, journal) - run.performances.keys() - outcomes
     lost = node.dispatcher.lost_arrivals(run, begun) if was_held or was_stalled else []
     for arrival in lost:
         node.pump.tell(run, arrival)
-    waiting = [call for call, entry in run.ledger.calls.items() if not entry.is_pending and entry.retry_us == 0]
+    waiting = [call for call, entry in run.ledger.calls.items() if not entry.is_pending and entry.retry_us == 0 and call not in outcomes]
     if not lost and waiting:
         node.pump.change(run, Status.RUNNING, HELD, reason=_reason(node, run), dispatch=waiting)
     elif was_held and not waiting and not lost and not run.arrivals and run.number >= run.row.base:
@@ -55,6 +60,13 @@ def _adopt_actions(node: "Node", run: LiveRun) -> None:
 def _reason(node: "Node", run: LiveRun) -> str | None:
     unknown = sorted({asked.spec.name for asked in run.specs.values() if asked.spec.function is None})
     return f"the action {unknown[0]!r} is not registered on this node" if unknown else None
+
+
+def _kept_outcomes(journal: Journal) -> set[CallName]:
+    """Give the calls whose attempt ended while the run was stopped: what it said lies in the inbox, and is not asked for again."""
+    messages = [mail.read(item).message for item in journal.loaded.inbox]
+    kept = [message.fact for message in messages if isinstance(message, RecordFact)]
+    return {fact.call for fact in kept if isinstance(fact, _ATTEMPT_ENDS)}
 
 
 def _begun_calls(run: LiveRun, journal: Journal) -> frozenset[CallName]:

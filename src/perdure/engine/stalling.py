@@ -2,12 +2,14 @@
 
 import logging
 from collections.abc import Sequence
+from hashlib import sha256
 
 from perdure.engine.live import Arrival, LiveRun, Phase
 from perdure.engine.record import fact_of_stimulus
 from perdure.engine.writing import Piece, append_row, change_row, post
 from perdure.model import fact as facts
 from perdure.model.errors import PerdureError, Unavailable
+from perdure.model.fact import AnyFact, encode_facts
 from perdure.model.failure import failure_of
 from perdure.model.limits import Limits
 from perdure.model.message import RecordFact
@@ -46,15 +48,19 @@ def keep_arrivals(run: LiveRun, arrivals: Sequence[Arrival], batch: Batch, limit
 
 
 def _keep(run: LiveRun, arrival: Arrival, batch: Batch, limits: Limits) -> None:
-    def message(attachments: Attachments) -> RecordFact:
-        if arrival.stimulus is not None:
-            return RecordFact(fact_of_stimulus(arrival.stimulus, attachments, arrival.told))
-        assert arrival.make is not None
-        return RecordFact(arrival.make(attachments))
+    attachments = Attachments(limits.payload_inline_max)
+    fact = _fact_of(arrival, attachments)
+    # Named by what it is, not counted: a count would begin again with each load of the run and hit upon a name that is taken.
+    digest = sha256(encode_facts([fact]) + bytes(attachments.data or b"")).hexdigest()[:32]
+    id = f"{run.row.id}#kept#{run.row.base}#{digest}"
+    post(batch, run.row.id, id, run.last_us, lambda places: RecordFact(_fact_of(arrival, places)), inline_max=limits.payload_inline_max)
 
-    run.kept += 1
-    id = f"{run.row.id}#kept#{run.number}#{run.kept}"
-    post(batch, run.row.id, id, run.last_us, message, inline_max=limits.payload_inline_max)
+
+def _fact_of(arrival: Arrival, attachments: Attachments) -> AnyFact:
+    if arrival.stimulus is not None:
+        return fact_of_stimulus(arrival.stimulus, attachments, arrival.told)
+    assert arrival.make is not None
+    return arrival.make(attachments)
 
 
 def reason_of(error: BaseException) -> str:
