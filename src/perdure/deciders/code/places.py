@@ -9,6 +9,8 @@ from types import CodeType, FrameType
 _PACKAGE = str(Path(__file__).parents[2]) + os.sep
 _STANDARD = os.path.dirname(os.__file__) + os.sep + "asyncio" + os.sep
 _NOT_USERS = (_PACKAGE, _STANDARD, "<frozen")
+_PROGRAMS = (_PACKAGE + "demo" + os.sep, _PACKAGE + "bench" + os.sep)
+"""These ship with the package and are written as its users write: their lines are shown, and cost no more to find than anyone's."""
 _DEPTH_MAX = 60
 
 frame_above = sys._getframe
@@ -36,7 +38,8 @@ def here() -> str:
 @cache
 def _line(path: str, number: int) -> str:
     """Shorten a path to its last two parts, which are the same on every host; empty for our own and asyncio's files."""
-    return "" if path.startswith(_NOT_USERS) else f"{_short(path)}:{number}"
+    is_ours = path.startswith(_NOT_USERS) and not path.startswith(_PROGRAMS)
+    return "" if is_ours else f"{_short(path)}:{number}"
 
 
 def _short(path: str) -> str:
