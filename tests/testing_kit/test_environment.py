@@ -14,7 +14,7 @@ go = signal("go", str)
 
 
 @action
-async def add(a: int, b: int) -> int:
+async def plus(a: int, b: int) -> int:
     return a + b
 
 
@@ -60,7 +60,7 @@ async def test_a_run_goes_on_after_a_crash_and_after_a_restart(perdure_env: Envi
 async def test_settle_waits_for_threads(perdure_env: Environment) -> None:
     @workflow
     async def sums() -> int:
-        return await add_in_thread(await add(1, 2), 3)
+        return await add_in_thread(await plus(1, 2), 3)
 
     run = await perdure_env.start(sums)
     assert await run.status() == "completed"

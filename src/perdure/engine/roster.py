@@ -1,5 +1,6 @@
 """The runs in memory. Protects memory from sleepers (idle ones are put down) and busy runs from being loaded again and again."""
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Iterator
 
@@ -15,6 +16,7 @@ class Roster:
         self._idle_max = idle_max
         self._runs: dict[RunId, LiveRun] = {}
         self._idle: OrderedDict[RunId, None] = OrderedDict()
+        self._is_trimming = False
 
     def __iter__(self) -> Iterator[LiveRun]:
         return iter(list(self._runs.values()))
@@ -38,6 +40,14 @@ class Roster:
             return
         self._idle[run.row.id] = None
         self._idle.move_to_end(run.row.id)
+        if len(self._idle) > self._idle_max and not self._is_trimming:
+            self._is_trimming = True
+            # Whoever was just given a run speaks to it in the loop's next turn; only then may it go.
+            loop = asyncio.get_running_loop()
+            loop.call_soon(loop.call_soon, self._trim)
+
+    def _trim(self) -> None:
+        self._is_trimming = False
         while len(self._idle) > self._idle_max:
             id, _ = self._idle.popitem(last=False)
             self.put_down(self._runs[id])

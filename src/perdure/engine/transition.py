@@ -39,7 +39,7 @@ class Transitions:
         """Take in all that waits for the run. Whatever goes wrong in the run's own code stalls that run and nothing else (G6)."""
         arrivals, run.arrivals = run.arrivals, []
         now_us = run.last_us = max(now_us, run.last_us)
-        accepted = [arrival for arrival in arrivals if self._intake.accepts(run, arrival)]
+        accepted = self._intake.sift(run, arrivals)
         for arrival in arrivals:
             if arrival.inbox_id is not None:
                 batch.consumed.append((run.row.id, arrival.inbox_id))

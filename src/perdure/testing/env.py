@@ -48,6 +48,8 @@ class Environment:
     ``patience``: seconds of real time that a plain action may take. Other options are those of `Engine`.
     """
 
+    engine_class: type[Engine] = Engine
+
     def __init__(
         self,
         store: Store | None = None,
@@ -90,7 +92,11 @@ class Environment:
             self._undo.close()
 
     async def _open(self) -> None:
-        engine = Engine(
+        self._engine = await self._make_engine().open()
+        await self.settle()
+
+    def _make_engine(self) -> Engine:
+        return self.engine_class(
             self.store,
             registry=self._registry,
             limits=self._limits,
@@ -101,8 +107,6 @@ class Environment:
             clock=self.clock,
             entropy=self.entropy,
         )
-        self._engine = await engine.open()
-        await self.settle()
 
     async def _close(self) -> None:
         engine, self._engine = self._engine, None
@@ -117,7 +121,7 @@ class Environment:
             while not task.done() and (next_us := self.clock.next_us(_housekeeping(engine))) is not None:
                 self.clock.move_to(next_us)
                 await self._settle(engine)
-            return await task
+            return await asyncio.wait_for(task, self._patience_s)
         finally:
             task.cancel()
 

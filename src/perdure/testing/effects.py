@@ -1,0 +1,142 @@
+"""Keeps the book of effects: which attempts began and how they ended, against what was durable at that moment (G2, G4).
+
+It reads every commit and sees every attempt, and objects to
+
+* an attempt that begins before its call, or before the failure of the attempt before it, is durable;
+* an attempt of a call whose outcome is durable, or an attempt that begins twice in one life of the node;
+* an attempt that begins before its retry is due;
+* an outcome that is recorded twice, or that no attempt gave.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from perdure.model import fact as facts
+from perdure.model.call import Attempt, Outcome
+from perdure.model.duration import span_text
+from perdure.model.fact import AnyFact, decode_facts
+from perdure.model.ids import CallKey, CallName, RunId, call_key
+from perdure.model.payload import content_of
+from perdure.model.run import RunRow, Transition
+from perdure.ports.clock import Clock
+from perdure.ports.performer import Performance, Performer
+from perdure.ports.store import Batch
+
+
+class Call(Struct):
+    """One call of an action as the book knows it. ``ended``: the recorded outcome as text."""
+
+    action: str
+    attempt: int = 1
+    not_before_us: int = 0
+    is_pending: bool = False
+    ended: str | None = None
+
+
+class EffectsBook:
+    """``objections`` are sentences, in the order in which they arose."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.calls: dict[CallKey, Call] = {}
+        self.objections: list[str] = []
+        self.life = 0
+        self._clock = clock
+        self._bases: dict[RunId, int] = {}
+        self._begun: set[tuple[CallKey, int, int]] = set()
+        self._delivered: set[tuple[CallKey, int]] = set()
+        self._blobs: dict[str, bytes] = {}
+
+    def outcomes(self) -> dict[str, tuple[str, str | None]]:
+        """Give, by call, the action and the recorded outcome."""
+        return {key: (call.action, call.ended) for key, call in sorted(self.calls.items())}
+
+    def _object(self, sentence: str) -> None:
+        if sentence not in self.objections:
+            self.objections.append(sentence)
+
+    # What became durable.
+
+    def take_commit(self, batch: Batch, refused: Mapping[RunId, RunRow]) -> None:
+        self._blobs |= batch.blobs
+        for row in batch.rows:
+            if row.run not in refused:
+                for fact in decode_facts(row.facts):
+                    self._take_fact(row, fact)
+
+    def _take_fact(self, row: Transition, fact: AnyFact) -> None:
+        if isinstance(fact, facts.RunStarted):
+            self._bases[row.run] = row.number
+            return
+        name: Any = getattr(fact, "call", None)
+        key = call_key(row.run, self._bases.get(row.run, 1), CallName(name or ""))
+        if isinstance(fact, facts.ActionScheduled):
+            self.calls[key] = Call(fact.action)
+        elif key in self.calls:
+            self._take_call_fact(row, fact, key, self.calls[key])
+
+    def _take_call_fact(self, row: Transition, fact: AnyFact, key: CallKey, call: Call) -> None:
+        match fact:
+            case facts.AttemptFailed():
+                call.attempt, call.not_before_us = fact.attempt + 1, fact.retry_us
+            case facts.AttemptLost():
+                call.attempt, call.not_before_us = fact.attempt + 1, 0
+            case facts.ActionPending():
+                call.is_pending = True
+            case facts.ActionCompleted():
+                content = content_of(fact.value, row.data, self._blobs)
+                if not call.is_pending and (key, fact.attempt) not in self._delivered:
+                    self._object(f"the call {key} of {call.action} has an outcome that its attempt {fact.attempt} never gave")
+                self._end(key, call, f"{content.codec} {content.data[:200]!r}")
+            case facts.ActionFailed():
+                self._end(key, call, f"{fact.error.type}: {fact.error.message}")
+            case facts.CallCancelled():
+                call.ended = call.ended or "cancelled"
+
+    def _end(self, key: CallKey, call: Call, outcome: str) -> None:
+        if call.ended is not None:
+            self._object(f"the call {key} of {call.action} has a second outcome in the journal ({outcome}, after {call.ended})")
+        call.ended = outcome
+
+    # What was done.
+
+    def begin(self, attempt: Attempt) -> None:
+        key, name, number = attempt.key, attempt.spec.name, attempt.number
+        what = f"attempt {number} of the call {key} of {name}"
+        call = self.calls.get(key)
+        if call is None:
+            self._object(f"{what} began before the call was durable")
+        elif call.ended is not None:
+            self._object(f"{what} began although the outcome was durable: {call.ended}")
+        elif number != call.attempt:
+            self._object(f"{what} began when the journal was at attempt {call.attempt}")
+        elif self._clock.now_us() < call.not_before_us:
+            self._object(f"{what} began {span_text(call.not_before_us - self._clock.now_us())} too early")
+        if (key, number, self.life) in self._begun:
+            self._object(f"{what} began twice in one life of the node")
+        self._begun.add((key, number, self.life))
+
+    def deliver(self, attempt: Attempt, outcome: Outcome) -> None:
+        if outcome.content is not None:
+            self._delivered.add((attempt.key, attempt.number))
+
+
+class RecordedPerformer:
+    """A performer whose every attempt is in the book."""
+
+    def __init__(self, performer: Performer, book: EffectsBook) -> None:
+        self._performer = performer
+        self._book = book
+
+    def perform(self, attempt: Attempt, deliver: Any, beat: Any) -> Performance:
+        self._book.begin(attempt)
+
+        def delivered(attempt: Attempt, outcome: Outcome) -> None:
+            self._book.deliver(attempt, outcome)
+            deliver(attempt, outcome)
+
+        return self._performer.perform(attempt, delivered, beat)
+
+    async def close(self) -> None:
+        await self._performer.close()
