@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from types import FrameType
-from typing import Self
+from typing import Any, Self
 
 INTERVAL_S = 0.0005
 _OURS = "perdure."
@@ -24,17 +24,19 @@ class Sampler:
 
     def __init__(self) -> None:
         self.functions: Counter[tuple[str, str]] = Counter()
+        self._handler_before: Any = signal.SIG_DFL
         self.wall_s = self.loop_s = self.cpu_s = 0.0
         self.collection_s = self._collection_began = 0.0
 
     def start(self) -> Self:
         gc.callbacks.append(self._on_collection)
-        signal.signal(signal.SIGALRM, self._look)
+        self._handler_before = signal.signal(signal.SIGALRM, self._look)
         signal.setitimer(signal.ITIMER_REAL, INTERVAL_S, INTERVAL_S)
         return self
 
     def stop(self) -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, self._handler_before)
         gc.callbacks.remove(self._on_collection)
 
     def _on_collection(self, phase: str, _: dict[str, int]) -> None:

@@ -1,0 +1,177 @@
+"""The benchmark measures, says what it measured, and says so too where it cannot. No test looks at a time."""
+
+import json
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from perdure.bench import MISUSED, OK, main, raw
+from perdure.bench.gauge import percentile
+from perdure.bench.peers import PEER_NAME, Peer
+from perdure.bench.report import table
+from perdure.bench.result import Result
+from perdure.bench.rounds import Part, Plan, parts, run_child
+from perdure.bench.sampler import Sampler
+
+SMALL = ["--scale", "0.002", "--rounds", "1", "--loop", "asyncio", "--no-peers"]
+
+
+def figures(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def plan(folder: Path, *, only: Sequence[str] = ("W1",), stores: Sequence[str] = ("sqlite",), rounds: int = 1) -> Plan:
+    return Plan(only, stores, rounds, 0.002, "asyncio", folder, {})
+
+
+def script(folder: Path, text: str) -> Path:
+    """Put a peer's ``run`` there, as others write it."""
+    folder.mkdir(exist_ok=True)
+    (folder / "run").write_text(f"#!/bin/sh\n{text}\n")
+    (folder / "run").chmod(0o755)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """The figures of one small benchmark of everything."""
+    folder = tmp_path_factory.mktemp("bench")
+    assert main([*SMALL, "--out", str(folder / "out.jsonl"), "--folder", str(folder)]) == OK
+    return figures(folder / "out.jsonl")
+
+
+@pytest.mark.parametrize("store", ["memory", "sqlite"])
+def test_every_workload_gives_its_figures(measured: list[dict[str, Any]], store: str) -> None:
+    found = {line["workload"] for line in measured if line["settings"]["store"] == store and line["value"] is not None}
+    expected = {"W1", "W1_64", "W1_16", "W1_4", "W2", "W3_100", "W3_1000", "W3_10000", "W5", "replay", "long_100", "long_10000", "ceiling"}
+    assert expected <= found
+    assert ({"sleepers", "sleepers_restart"} <= found) == (store == "sqlite")
+
+
+def test_every_figure_is_stated_with_what_it_was_measured_on(measured: list[dict[str, Any]]) -> None:
+    stated = {"store", "version", "python", "loop", "sqlite", "sync", "slow_sync_us", "cpus", "scale", "round", "beside"}
+    assert all(line.keys() == {"peer", "workload", "value", "unit", "settings"} for line in measured)
+    assert [line["workload"] for line in measured if not stated <= line["settings"].keys()] == []
+
+
+def test_a_chain_is_stated_with_its_price(measured: list[dict[str, Any]]) -> None:
+    chain = next(line for line in measured if line["workload"] == "W1" and line["settings"]["store"] == "sqlite")
+    price = {"p50_ms", "p99_ms", "cores", "commits", "rows_per_step", "file_bytes_per_step", "written_bytes_per_step", "rss_mb"}
+    assert price <= chain["settings"].keys()
+    assert chain["settings"]["sync"] == "full"
+    # A step is one row; the start of a run, and its end in the row of its last step, are spread over ten.
+    assert 1 <= chain["settings"]["rows_per_step"] <= 2
+
+
+def test_a_restart_after_a_kill_loads_no_sleeper(measured: list[dict[str, Any]]) -> None:
+    restart = next(line for line in measured if line["workload"] == "sleepers_restart")
+    assert restart["settings"]["runs"] == 200
+    assert restart["settings"]["runs_loaded"] == 0
+
+
+def test_the_table_shows_bars_and_whether_they_are_met(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main([*SMALL, "--only", "W2,replay", "--store", "memory", "--folder", str(tmp_path)]) == OK
+    shown = capsys.readouterr().out.splitlines()
+    assert [json.loads(line)["workload"] for line in shown if line.startswith("{")] == ["ceiling", "W2", "ceiling", "replay"]
+    assert any(line.startswith("replay") and "50,000 facts/s" in line and ("met" in line or "MISSED" in line) for line in shown)
+    assert any("A short run" in line for line in shown)
+
+
+def results(ours: float, peer: float | None = None, ceiling: float = 100_000.0) -> list[Result]:
+    stated = {"store": "sqlite", "beside": "W1"}
+    found = [Result("perdure", "W1", ours, "steps/s", stated), Result("raw", "ceiling", ceiling, "rows/s", stated)]
+    return found if peer is None else [*found, Result(PEER_NAME, "W1", peer, "steps/s", stated)]
+
+
+@pytest.mark.parametrize(("ours", "verdict"), [(10_000.0, "met"), (9_999.0, "MISSED")])
+def test_a_bar_is_judged_by_the_ceiling_of_the_same_run(ours: float, verdict: str) -> None:
+    line = table(results(ours))[2]
+    assert "0.10 of the ceiling" in line
+    assert line.endswith(verdict)
+
+
+def test_medians_are_compared_with_medians() -> None:
+    rounds = [*results(1_000, 10), *results(4_000, 400), *results(2_000, 20)]
+    assert "100.0×" in table(rounds)[2]
+
+
+def test_a_bar_that_needs_an_absent_peer_is_neither_met_nor_missed() -> None:
+    line = table([Result("perdure", "W2", 0.5, "ms p50", {"store": "sqlite", "beside": "W2"})])[2]
+    assert "DBOS / 15" in line
+    assert "met" not in line.lower().replace("missed", "met")
+
+
+def test_rounds_are_interleaved_with_the_peer_and_its_ceiling(tmp_path: Path) -> None:
+    order = [(part.workload, part.is_peer) for part in parts(plan(tmp_path, rounds=2), has_peer=True)]
+    assert order == [("ceiling", False), ("W1", False), ("W1", True)] * 2
+
+
+def test_a_peer_that_cannot_be_run_is_reported_and_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path / "data"))
+    peer = Peer(script(tmp_path / "peers", "echo 'no such server' >&2; exit 3"))
+    [skipped] = peer.measure("W1")
+    assert (skipped.value, skipped.unit) == (None, "skipped")
+    assert skipped.settings["problem"] == "run ended with 3: no such server"
+    assert "no such server" in table([skipped])[-1]
+
+
+def test_a_peer_without_a_script_is_reported_and_skipped(tmp_path: Path) -> None:
+    peer = Peer(tmp_path)
+    peer.set_up()
+    assert "no script called run" in str(peer.measure("W1")[0].settings["problem"])
+
+
+def test_a_peers_figures_are_taken_in_our_units(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path / "data"))
+    line = '{"peer": "dbos-sqlite", "workload": "W1", "value": 30.0, "unit": "workflows/s", "settings": {"steps_s": 300}}'
+    [result] = Peer(script(tmp_path / "peers", f"echo noise; echo '{line}'")).measure("W1")
+    assert (result.value, result.unit, result.store) == (300.0, "steps/s", "sqlite")
+
+
+def test_a_workload_that_fails_says_why_and_the_rest_goes_on(tmp_path: Path) -> None:
+    [failed] = run_child(plan(tmp_path), Part("W1", "sqlite", 1), tmp_path / "not" / "there")
+    assert (failed.value, failed.unit) == (None, "failed")
+    assert "does not exist" in failed.settings["problem"]
+
+
+@pytest.mark.parametrize("arguments", [["--only", "W9"], ["--store", "oracle"], ["--only", ""], ["--profile", "W5"]])
+def test_what_is_not_known_is_refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as refused:
+        main(arguments)
+    assert refused.value.code == MISUSED
+    assert "usage: perdure bench" in capsys.readouterr().err
+
+
+def test_a_slower_disk_needs_the_library_for_it(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main([*SMALL, "--slow-sync", "1000", "--peers", str(tmp_path)]) == MISUSED
+    assert "slowsync.c" in capsys.readouterr().err
+
+
+def test_a_profile_shows_where_the_time_of_a_step_goes(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["--profile", "W1", "--scale", "0.05", "--store", "memory", "--loop", "asyncio", "--folder", str(tmp_path)]) == OK
+    shown = capfd.readouterr().out
+    assert "µs/step  function" in shown
+    assert "perdure.engine.pump" in shown
+
+
+def test_the_sampler_leaves_nothing_behind() -> None:
+    sampler = Sampler()
+    before = signal.getsignal(signal.SIGALRM)
+    sampler.start()
+    sampler.stop()
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+    assert signal.getsignal(signal.SIGALRM) == before
+
+
+def test_a_second_measurement_of_the_raw_driver_goes_on_behind_the_first(tmp_path: Path) -> None:
+    raw.write_sqlite(tmp_path / "raw.db", 1_500, 500)
+    raw.write_sqlite(tmp_path / "raw.db", 1_000, 1_000)
+    assert raw.read_sqlite(tmp_path / "raw.db", 2_500) > 0
+
+
+def test_percentiles_are_values_that_were_measured() -> None:
+    assert percentile([3, 1, 2], 50) == 2
+    assert percentile([1, 2, 3], 99) == 3
