@@ -88,7 +88,7 @@ def in_another_loop() -> None:
 
 FORBIDDEN: list[tuple[Code, str, str]] = [
     # What the interpreter reports.
-    (lambda: open("/nowhere"), "open('/nowhere')", "@action"),  # noqa: SIM115, PTH123
+    (lambda: open("/nowhere"), "open('/nowhere')", "@action"),  # noqa: SIM115
     (lambda: pathlib.Path("/nowhere").read_text(), "open('/nowhere')", "@action"),
     (lambda: os.listdir("/"), "os.listdir()", "@action"),
     (lambda: os.remove("/nowhere"), "os.remove()", "@action"),
@@ -105,10 +105,10 @@ FORBIDDEN: list[tuple[Code, str, str]] = [
     (lambda: time.time(), "time.time()", "perdure.now()"),
     (lambda: time.time_ns(), "time.time_ns()", "perdure.now()"),
     (lambda: time.monotonic(), "time.monotonic()", "perdure.now()"),
-    (lambda: clock.now(), "datetime.now()", "perdure.now()"),
+    (lambda: clock.now(), "datetime.now()", "perdure.now()"),  # noqa: DTZ005
     (lambda: datetime.datetime.now(datetime.UTC), "datetime.now()", "perdure.now()"),
-    (lambda: clock.today(), "datetime.today()", "perdure.now()"),
-    (lambda: datetime.date.today(), "date.today()", "perdure.now()"),
+    (lambda: clock.today(), "datetime.today()", "perdure.now()"),  # noqa: DTZ002
+    (lambda: datetime.date.today(), "date.today()", "perdure.now()"),  # noqa: DTZ011
     (lambda: SETTINGS["clock"](), "datetime.now()", "perdure.now()"),
     (through_two_functions, "time.time()", "perdure.now()"),
     (with_default, "time.monotonic()", "perdure.now()"),
@@ -237,8 +237,8 @@ async def test_code_that_swallows_the_error_is_stalled_all_the_same(registry: pe
         for _ in range(2):
             try:
                 time.sleep(0)
-            except BaseException as error:  # the broadest there is
-                assert isinstance(error, ForbiddenInWorkflow)
+            except BaseException:  # noqa: S112
+                continue
 
     async with Environment(registry=registry) as env:
         assert "time.sleep()" in await reason(env, declare(registry, swallow))
@@ -284,7 +284,7 @@ async def test_what_a_query_or_validator_may_not_do_fails_it_and_leaves_the_run_
 
         @perdure.query
         def lines(self) -> str:
-            return open("/nowhere").read()  # noqa: SIM115
+            return open("/nowhere").read()
 
         @perdure.update
         def change(self) -> None: ...

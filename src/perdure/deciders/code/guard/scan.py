@@ -39,8 +39,9 @@ _MODULES = frozenset(
     | {"socket", "_socket", "ssl", "http", "ftplib", "imaplib", "poplib", "smtplib", "sqlite3", "_sqlite3", "webbrowser"}
     | {"platform", "getpass", "ctypes", "mmap", "fcntl", "pty", "importlib"}
 )
+# The generated ``__repr__`` of a dataclass asks for ``get_ident``; it harms nobody.
 _PURE = frozenset(
-    {"UUID", "SafeUUID", "uuid3", "uuid5", "struct_time", "strptime", "mktime", "HTTPStatus", "HTTPMethod"}
+    {"UUID", "SafeUUID", "uuid3", "uuid5", "struct_time", "strptime", "mktime", "HTTPStatus", "HTTPMethod", "get_ident"}
     | {"join", "basename", "dirname", "split", "splitext", "normpath", "normcase", "isabs", "commonpath", "commonprefix", "fspath"}
     | {"PathLike", "PurePath", "PurePosixPath", "PureWindowsPath"}
 )
