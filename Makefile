@@ -15,7 +15,7 @@ help: ## Show this list
 
 demo: ## Kill an image pipeline half-way and watch it finish (IMAGES=dir for your own JPEG files)
 	@scripts/setup cli,demo
-	@.venv/bin/perdure demo $(ARGS)
+	@.venv/bin/perdure demo --keep demo-out $(if $(IMAGES),--images "$(IMAGES)") $(ARGS)
 
 test: ## Run all tests (ARGS="-k name" for some)
 	@scripts/setup dev

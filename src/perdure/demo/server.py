@@ -67,7 +67,11 @@ class PictureServer(ThreadingHTTPServer):
 class Handler(BaseHTTPRequestHandler):
     """GET gives a file, PUT takes one."""
 
-    server: PictureServer
+    @property
+    def pictures(self) -> PictureServer:
+        """The server whose request this is."""
+        assert isinstance(self.server, PictureServer)
+        return self.server
 
     def do_GET(self) -> None:
         """Give a file of the folder."""
@@ -84,13 +88,13 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             self._reply(400)
             return
-        status = self.server.take(key, path, self.rfile.read(size))
-        time.sleep(self.server.pause_s)
+        status = self.pictures.take(key, path, self.rfile.read(size))
+        time.sleep(self.pictures.pause_s)
         self._reply(status)
 
     def _path(self) -> Path | None:
-        path = (self.server.folder / unquote(self.path).lstrip("/")).resolve()
-        return path if path.is_relative_to(self.server.folder) else None
+        path = (self.pictures.folder / unquote(self.path).lstrip("/")).resolve()
+        return path if path.is_relative_to(self.pictures.folder) else None
 
     def _reply(self, status: int, body: bytes = b"") -> None:
         self.send_response(status)
