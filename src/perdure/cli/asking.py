@@ -25,6 +25,7 @@ Output = Annotated[str | None, Parameter(help="Write the value to this file.")]
 
 def result(
     id: str,
+    /,
     *,
     timeout: Annotated[str | None, Parameter(help="How long to wait, such as 30s; 0s does not wait. Default: until the end.")] = None,
     output: Output = None,
@@ -142,6 +143,7 @@ def _answer(place: Place, work: Callable[[Engine], Awaitable[T]]) -> T:
 
 def cancel(
     id: str,
+    /,
     *,
     reason: Annotated[str, Parameter(help="Why; the run's journal keeps it.")] = "",
     wait: Annotated[bool, Parameter(negative="", help="Wait until the run has ended.")] = False,
@@ -169,7 +171,7 @@ def cancel(
     return ask(place, work)
 
 
-def resume(id: str, *, place: PatientPlace = PATIENT) -> Exit:
+def resume(id: str, /, *, place: PatientPlace = PATIENT) -> Exit:
     """Try a stalled run again with the code that is served now.
 
     Parameters

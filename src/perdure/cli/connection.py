@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import signal
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,13 +57,27 @@ def ask(place: Place, work: Callable[[Engine], Awaitable[T]]) -> T:
 
 
 def run_loop(work: Callable[[], Awaitable[T]], loop: str = "asyncio") -> T:
-    """Run the coroutine to its end. ``loop``: ``asyncio``, ``uvloop``, or ``auto`` for uvloop where it is installed."""
-
-    async def main() -> T:
-        return await work()
-
+    """Run the coroutine to its end; SIGTERM cancels it. ``loop``: ``asyncio``, ``uvloop``, or ``auto`` for uvloop where it is installed."""
     with asyncio.Runner(loop_factory=_loop_factory(loop)) as runner:
-        return runner.run(main())
+        return runner.run(_until_terminated(work))
+
+
+async def _until_terminated(work: Callable[[], Awaitable[T]]) -> T:
+    task = asyncio.current_task()
+    assert task is not None
+    is_terminated = asyncio.Event()
+
+    def terminate() -> None:
+        is_terminated.set()
+        task.cancel()
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, terminate)
+    try:
+        return await work()
+    except asyncio.CancelledError:
+        if not is_terminated.is_set():
+            raise
+        raise CommandEnds(Exit.TERMINATED) from None
 
 
 def _loop_factory(loop: str) -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -21,6 +21,7 @@ class Exit(IntEnum):
     INTERNAL = 70
     INTERRUPTED = 130
     BROKEN_PIPE = 141
+    TERMINATED = 143
 
 
 MEANINGS: Mapping[Exit, str] = {
@@ -34,7 +35,9 @@ MEANINGS: Mapping[Exit, str] = {
     Exit.STALLED: "the run is stalled: mend its code, then resume it",
     Exit.TOO_LARGE: "a limit was reached",
     Exit.INTERNAL: "a mistake in Perdure",
-    Exit.INTERRUPTED: "ended by Ctrl-C (143: by SIGTERM, before the work was done)",
+    Exit.INTERRUPTED: "ended by Ctrl-C",
+    Exit.BROKEN_PIPE: "whoever read the output has gone",
+    Exit.TERMINATED: "ended by SIGTERM",
 }
 
 _BY_KIND: Mapping[str, Exit] = {

@@ -16,6 +16,7 @@ from perdure import Engine, Workflow
 from perdure.cli.connection import Place, run_loop
 from perdure.cli.exits import CommandEnds, Exit
 from perdure.cli.loading import load
+from perdure.cli.wording import plural
 from perdure.config import settings
 
 logger = logging.getLogger("perdure.serve")
@@ -106,10 +107,10 @@ class _Service:
         node = self._engine.node
         running = 0 if node is None else node.dispatcher.running
         if running:
-            logger.info("draining: %d attempts are under way; stop again to end at once", running)
+            logger.info("draining: %s under way; stop again to end at once", plural(running, "attempt"))
         await self._engine.close()
         left = 0 if node is None else node.dispatcher.running
-        logger.info("stopped" if not left else "stopped with %d attempts under way; they will be made again", *([left] if left else []))
+        logger.info("stopped%s", f" with {plural(left, 'attempt')} under way, to be made again" if left else "")
         return Exit.UNAVAILABLE if left else Exit.OK
 
 

@@ -38,6 +38,7 @@ class Seen(msgspec.Struct):
 
 def show(
     id: str,
+    /,
     *,
     all: Annotated[bool, Parameter(negative="", help="Draw every call, however many there are.")] = False,
     width: Annotated[int | None, Parameter(help="Columns. Default: those of the terminal, 80 elsewhere.")] = None,
@@ -129,7 +130,7 @@ def _waits(reasons: Sequence[AnyReason], width: int) -> Iterator[Text]:
 
 
 def why(
-    id: str, *, json: Annotated[bool, Parameter(negative="", help="Print the typed reasons as JSON.")] = False, place: Place = PLACE
+    id: str, /, *, json: Annotated[bool, Parameter(negative="", help="Print the typed reasons as JSON.")] = False, place: Place = PLACE
 ) -> None:
     """Tell what an open run waits for, and the source line of each wait.
 

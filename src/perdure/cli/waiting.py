@@ -15,7 +15,7 @@ from perdure.cli.values import print_value
 from perdure.cli.wording import error_text
 from perdure.insight import TimelineFold
 from perdure.model import fact as facts
-from perdure.model.errors import AnswerOverdue, RunCancelled, RunNotFound
+from perdure.model.errors import RunCancelled, RunNotFound
 from perdure.model.run import RunRow, Status
 
 LOOK_S = 0.25
@@ -33,7 +33,8 @@ async def wait_for_end(engine: Engine, run: Run[Any], *, timeout_s: float | None
             if row.status is Status.STALLED:
                 raise CommandEnds(Exit.STALLED, f"perdure: run {run.id} is stalled: {row.reason}\nMend it, then: perdure resume {run.id}")
             if timeout_s is not None and looks * LOOK_S >= timeout_s:
-                raise AnswerOverdue(asked=f"the result of {run.id!r}", span=f"{timeout_s:g}s")
+                text = f"perdure: run {run.id} has not ended within {timeout_s:g}s; it is {row.status}. See: perdure why {run.id}"
+                raise CommandEnds(Exit.UNAVAILABLE, text)
             looks += 1
             await asyncio.wait({ended}, timeout=LOOK_S)
             if looks >= PATIENT_LOOKS:

@@ -37,6 +37,11 @@ def when(due: datetime) -> str:
     return f"in {age_of(now() - (due - now()))} ({due:%Y-%m-%d %H:%M:%S} UTC)"
 
 
+def plural(count: int, one: str, many: str | None = None) -> str:
+    """Write a number of things."""
+    return f"{count:,} {one if count == 1 else many or f'{one}s'}"
+
+
 def error_text(failure: Failure) -> str:
     """Write an error as Python does, without the module."""
     name = failure.type.rpartition(":")[2] or "Error"

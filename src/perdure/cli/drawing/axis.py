@@ -8,8 +8,9 @@ from msgspec import Struct
 from perdure.model.duration import span_text
 
 GAPS_MAX = 3
-GAP_FACTOR = 3
+GAP_FACTOR = 6
 GAP_SHARE = 0.16
+GAP_COLUMNS = 9.0
 LABEL_COLUMNS = 10
 
 
@@ -45,7 +46,7 @@ class Axis:
         row = [" "] * self.width
         for stretch in self._stretches:
             if stretch.is_quiet:
-                _put(row, f"≈{span_text(stretch.to_us - stretch.from_us)}≈", round((stretch.left + stretch.right) / 2), centred=True)
+                _put(row, f"≈{_coarse(stretch.to_us - stretch.from_us)}≈", round((stretch.left + stretch.right) / 2), centred=True)
             else:
                 self._label_stretch(row, stretch)
         return "".join(row).rstrip()
@@ -65,6 +66,13 @@ def _put(row: list[str], text: str, at: int, *, centred: bool = False) -> None:
     left = max(0, at - len(text) // 2) if centred else at
     if left + len(text) <= len(row) and all(cell == " " for cell in row[max(0, left - 1) : left + len(text) + 1]):
         row[left : left + len(text)] = text
+
+
+def _coarse(us: int) -> str:
+    """Write the length of a cut, of which the first digits matter."""
+    if us >= 60_000_000:
+        return span_text(us)
+    return f"{us / 1_000_000:.1f}s" if us >= 1_000_000 else f"{us / 1_000:.0f}ms"
 
 
 def _tick(us: int) -> str:
@@ -97,7 +105,7 @@ def _stretches(instants: Sequence[int], width: int) -> list[Stretch]:
     pieces = list(pairwise(instants)) or [(instants[0], instants[0] + 1)]
     quiet = _quiet(pieces)
     busy_us = sum(to - since for since, to in pieces if (since, to) not in quiet) or 1
-    gap_columns = max(9.0, width * GAP_SHARE) if quiet else 0.0
+    gap_columns = min(max(GAP_COLUMNS, width * GAP_SHARE), width / 2 / len(quiet)) if quiet else 0.0
     busy_columns = width - gap_columns * len(quiet)
     found: list[Stretch] = []
     left = 0.0

@@ -57,7 +57,8 @@ class _Cells:
     def line(self, since: datetime, to: datetime, glyph: str, style: str, *, end: State = State.DONE) -> None:
         """From one instant to the other, at least one cell; the last one shows how it ended, unless it was done."""
         left = self._at(since)
-        right = max(left, min(self._axis.width - 1, round(self._axis.column(instant_us(to))) - 1))
+        # The cell in which it ends is left to what begins there.
+        right = max(left, min(self._axis.width, int(self._axis.column(instant_us(to)))) - 1)
         self._cells[left : right + 1] = [(glyph, style)] * (right - left + 1)
         if end in ENDS:
             self._cells[right] = (ENDS[end], STYLES[end])

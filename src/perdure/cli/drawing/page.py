@@ -10,7 +10,7 @@ from perdure.cli.drawing.axis import Axis
 from perdure.cli.drawing.bars import STYLES, bar_of
 from perdure.cli.drawing.errors import notes_of, wrapped
 from perdure.cli.drawing.tree import Row, rows_of
-from perdure.cli.wording import span_between
+from perdure.cli.wording import plural, span_between
 from perdure.insight import Kind, State, Step, Timeline
 from perdure.model.duration import instant_us
 from perdure.model.run import RunRow, Status
@@ -62,18 +62,14 @@ def _counts(timeline: Timeline) -> Iterator[str]:
     yield f"began {timeline.began:%Y-%m-%d %H:%M:%S} UTC"
     actions = [step for step in timeline.steps if step.kind is Kind.ACTION]
     retries = sum(len(step.tries) - 1 for step in actions)
-    yield _plural(len(actions), "call")
+    yield plural(len(actions), "call")
     if retries:
-        yield _plural(retries, "retry", "retries")
+        yield plural(retries, "retry", "retries")
     for kind, name in ((Kind.TIMER, "timer"), (Kind.SIGNAL, "signal"), (Kind.CHILD, "child"), (Kind.UPDATE, "update")):
         count = sum(step.kind is kind for step in timeline.steps)
         if count:
-            yield _plural(count, name, "children" if kind is Kind.CHILD else None)
-    yield _plural(timeline.facts, "fact")
-
-
-def _plural(count: int, one: str, many: str | None = None) -> str:
-    return f"{count:,} {one if count == 1 else many or f'{one}s'}"
+            yield plural(count, name, "children" if kind is Kind.CHILD else None)
+    yield plural(timeline.facts, "fact")
 
 
 def drawing_of(timeline: Timeline, until: datetime, width: int, *, is_folded: bool = True) -> Iterator[Text]:
