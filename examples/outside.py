@@ -15,8 +15,7 @@ handed_over: asyncio.Queue[str] = asyncio.Queue()
 async def deliver(parcel: str) -> int:
     """Give the weight that the courier measured."""
     await handed_over.put(perdure.attempt().key)
-    answer: int = perdure.pending()
-    return answer
+    return perdure.pending()
 
 
 @workflow

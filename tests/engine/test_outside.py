@@ -28,8 +28,7 @@ def _open_door() -> None:
 async def slow_to_return() -> int:
     await door.keys.put(perdure.attempt().key)
     await door.may_return.wait()
-    pending: int = perdure.pending()
-    return pending
+    return perdure.pending()
 
 
 @workflow(name="outside_answer")

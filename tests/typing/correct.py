@@ -45,8 +45,7 @@ def upload(image: bytes) -> str:
 
 @action
 def ask_a_human(question: str) -> int:
-    pending: int = perdure.pending()
-    return pending
+    return perdure.pending()
 
 
 @workflow

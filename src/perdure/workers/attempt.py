@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from contextvars import ContextVar
 from datetime import datetime
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from perdure.model import errors
 from perdure.model.call import Attempt
@@ -11,6 +11,8 @@ from perdure.model.codec import Serializer
 from perdure.model.duration import Span, instant, span_us
 from perdure.model.ids import CallKey, RunId
 from perdure.model.payload import Content
+
+T = TypeVar("T")
 
 _current: ContextVar["CurrentAttempt | None"] = ContextVar("perdure_attempt", default=None)
 
@@ -22,9 +24,9 @@ class Pending:
 PENDING = Pending()
 
 
-def pending() -> Any:
+def pending() -> T:  # type: ignore[type-var]  # pyright: ignore[reportInvalidTypeVarUse]  # Stands for a value of the action's type.
     """Leave the call open: ``return perdure.pending()``. ``engine.complete(key, value)`` or ``engine.fail(key, error)`` ends it later."""
-    return PENDING
+    return PENDING  # type: ignore[return-value]  # pyright: ignore[reportReturnType]
 
 
 class GiveUp(Exception):
