@@ -93,7 +93,7 @@ class RemoteGateway:
         await self._post(
             run,
             signal.id,
-            lambda attachments: SendSignal(signal.channel, attachments.place(signal.content), signal.is_named),
+            lambda attachments: SendSignal(signal.channel, attachments.place(signal.content), signal.is_named, signal.digest),
             f"the signal {signal.channel!r}",
         )
 

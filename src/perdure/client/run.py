@@ -4,8 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
-import msgspec
-
 from perdure import insight
 from perdure.client.gateway import Gateway
 from perdure.deciders.code.authoring import Query, Signal, Update
@@ -16,7 +14,7 @@ from perdure.model.command import Cancel, Complete, Fail
 from perdure.model.errors import RunCancelled, RunFailed
 from perdure.model.failure import Failure, exception_of
 from perdure.model.ids import RunId
-from perdure.model.payload import Content
+from perdure.model.payload import Content, unpacked
 from perdure.model.run import Status
 from perdure.model.stimulus import Signalled, Updated
 
@@ -74,7 +72,9 @@ class Run(Generic[R]):
     async def state(self) -> dict[str, Any]:
         """Give what the code published last, empty if nothing; no code runs for it."""
         row = await insight.row_of(self._gateway().store, self.id)
-        found: dict[str, Any] = {} if row.state is None else msgspec.json.decode(row.state)
+        if row.state is None:
+            return {}
+        found: dict[str, Any] = self._serializer.decode(unpacked(row.state), dict[str, Any], f"the state of run {self.id!r}")
         return found
 
     async def why(self) -> list[AnyReason]:
@@ -100,7 +100,8 @@ class Run(Generic[R]):
         content = self._serializer.encode(value, f"the signal {channel!r}")
         if not isinstance(signal, str):
             self._serializer.decode(content, signal.type, f"the signal {channel!r}")
-        await self._gateway().signal(self.id, Signalled(id or self._token(), channel, content, id is not None))
+        digest = "" if id is None else self._serializer.digest((value,), {})
+        await self._gateway().signal(self.id, Signalled(id or self._token(), channel, content, id is not None, digest))
 
     @overload
     async def update(self, update: Update[P, T], *args: P.args, **kwargs: P.kwargs) -> T: ...

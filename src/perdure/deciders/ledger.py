@@ -168,7 +168,7 @@ def _signal_received(ledger: Ledger, fact: facts.SignalReceived, at_us: int, dat
     ledger.unread[fact.id] = (fact, data)
     ledger.unread_counts[fact.channel] += 1
     if fact.is_named:
-        ledger.named_signals[fact.id] = digest_of(fact.value, data)
+        ledger.named_signals[fact.id] = fact.digest or digest_of(fact.value, data)
 
 
 def _signal_awaited(ledger: Ledger, fact: facts.SignalAwaited, at_us: int, data: bytes | None) -> None:

@@ -1,7 +1,9 @@
 """Decides which arrivals take effect. Protects from stimuli that come twice, late, or too many (G4, G5, G8)."""
 
+import asyncio
 from collections.abc import Hashable, Sequence
 from hashlib import sha256
+from typing import Any
 
 from perdure.engine.live import Arrival, LiveRun, answer_update
 from perdure.model import errors
@@ -35,13 +37,24 @@ class Intake:
         return accepted
 
     def _drop_twin(self, run: LiveRun, twin: Arrival, arrival: Arrival) -> None:
+        """The second of two is told what became of the first, and not before it is durable."""
         now, before = arrival.stimulus, twin.stimulus
-        if isinstance(now, Succeeded | Failed):
-            self._drop_outcome(run, arrival, now.call)
-        elif isinstance(now, Signalled) and isinstance(before, Signalled) and now.content != before.content:
+        if isinstance(now, Signalled) and isinstance(before, Signalled) and now.content != before.content:
             arrival.refuse(errors.SignalConflict(id=now.id, run=run.id))
+            return
+        self.dropped += 1
+        if twin.done is None:
+            twin.done = asyncio.get_running_loop().create_future()
+        twin.done.add_done_callback(lambda first: self._follow(run, arrival, first))
+
+    def _follow(self, run: LiveRun, arrival: Arrival, first: asyncio.Future[Any]) -> None:
+        error = asyncio.CancelledError() if first.cancelled() else first.exception()
+        if error is not None:
+            arrival.refuse(error)
+        elif isinstance(arrival.stimulus, Succeeded | Failed):
+            self._drop_outcome(run, arrival, arrival.stimulus.call)
         else:
-            self._drop(arrival)
+            arrival.settle()
 
     def accepts(self, run: LiveRun, arrival: Arrival) -> bool:
         """Tell whether the arrival takes effect; if not, whoever waits for it has been told why."""
@@ -74,7 +87,7 @@ class Intake:
     def _accepts_signal(self, run: LiveRun, arrival: Arrival, signal: Signalled) -> bool:
         known = run.ledger.named_signals.get(signal.id)
         if known is not None:
-            if known != sha256(signal.content.data).hexdigest():
+            if known != _digest(signal):
                 arrival.refuse(errors.SignalConflict(id=signal.id, run=run.id))
                 return False
             return self._drop(arrival)
@@ -99,6 +112,10 @@ class Intake:
             return False
         run.update_waiters.setdefault(update.id, []).append(arrival)
         return True
+
+
+def _digest(signal: Signalled) -> str:
+    return signal.digest or sha256(signal.content.data).hexdigest()
 
 
 def _identity(arrival: Arrival) -> Hashable:

@@ -112,9 +112,16 @@ class Loader:
         for call, open_call in run.ledger.calls.items():
             if call in run.specs:
                 args, kwargs = arguments_of(open_call, blobs)
+                self._require_readable((*args, *kwargs.values()))
                 run.specs[call] = msgspec.structs.replace(run.specs[call], args=args, kwargs=kwargs)
             if open_call.details is not None:
                 run.details[call] = content_of(open_call.details, open_call.details_data, blobs)
+
+    def _require_readable(self, contents: Sequence[Content]) -> None:
+        """A missing key stalls the run; found out by the attempt itself, it would end the call with an error."""
+        for content in contents:
+            if "+" in content.codec:
+                self._tools.serializer.plain(content, "an argument of an open call")
 
 
 def heartbeat_contents(loaded: Loaded) -> dict[str, Content]:

@@ -67,7 +67,7 @@ def stimulus_arrival(letter: Letter, blobs: dict[str, bytes]) -> Arrival | None:
         case messages.RecordFact():
             return _recorded(message, content)
         case messages.SendSignal():
-            return Arrival(Signalled(letter.item.id, message.channel, content(message.value), message.is_named))
+            return Arrival(Signalled(letter.item.id, message.channel, content(message.value), message.is_named, message.digest))
         case messages.RequestUpdate():
             args = tuple(content(payload) for payload in message.args)
             kwargs = {name: content(payload) for name, payload in message.kwargs.items()}

@@ -67,7 +67,7 @@ def fact_of_stimulus(stimulus: Stimulus, attachments: Attachments, told: Told = 
 
 
 def _signal_fact(signal: Signalled, attachments: Attachments) -> facts.SignalReceived:
-    return facts.SignalReceived(signal.id, signal.channel, attachments.place(signal.content), signal.is_named)
+    return facts.SignalReceived(signal.id, signal.channel, attachments.place(signal.content), signal.is_named, signal.digest)
 
 
 def _place_all(contents: Sequence[Content], attachments: Attachments) -> tuple[Payload, ...]:
@@ -135,7 +135,7 @@ def stimulus_of_fact(fact: AnyFact, content: ContentOf) -> Stimulus | None:
 
 
 def _signalled(fact: facts.SignalReceived, content: ContentOf) -> Signalled:
-    return Signalled(fact.id, fact.channel, content(fact.value), fact.is_named)
+    return Signalled(fact.id, fact.channel, content(fact.value), fact.is_named, fact.digest)
 
 
 def _begun(fact: facts.RunStarted, content: ContentOf) -> Begun:

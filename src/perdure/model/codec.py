@@ -1,12 +1,13 @@
 """Values to bytes and back: JSON by default, ``bytes`` as they are, then any further codecs."""
 
+import re
 from collections.abc import Sequence
 from hashlib import sha256
 from typing import Any, Protocol
 
 import msgspec
 
-from perdure.model.errors import InvalidValue, PayloadTooLarge
+from perdure.model.errors import InvalidOption, InvalidValue, PayloadTooLarge
 from perdure.model.payload import Content
 
 
@@ -32,13 +33,13 @@ class Serializer:
 
     def __init__(self, codecs: Sequence[Codec] = (), known: Sequence[Codec] = (), bytes_max: int = 64 * 1024 * 1024) -> None:
         self._codecs = tuple(codecs)
-        self._known = {codec.name: codec for codec in (*known, *codecs)}
+        self._known = _by_name((*known, *codecs))
         self._encode = msgspec.json.Encoder(enc_hook=_refuse).encode
         self._decoders: dict[Any, Any] = {}
         self._bytes_max = bytes_max
 
     def encode(self, value: Any, what: str = "a value", of: str = "") -> Content:
-        """Give the content of a value, called ``what of`` in errors. Raises `InvalidValue` for one that JSON cannot hold, `PayloadTooLarge`."""
+        """Give the content of a value, called ``what of`` in errors. Raises `PayloadTooLarge`, `InvalidValue` if JSON cannot hold it."""
         if type(value) is bytes:
             content = Content("bytes", value)
         else:
@@ -87,15 +88,21 @@ class Serializer:
         return self._decode_other(content, wanted, _named(what, of))
 
     def _decode_other(self, content: Content, wanted: Any, what: str) -> Any:
-        first, *applied = content.codec.split("+")
-        data = content.data
-        for name in reversed(applied):
-            if name not in self._known:
-                raise InvalidValue(what=what, problem=f"it was written with the codec {name!r}, which this engine was not given")
-            data = self._known[name].decode(data)
-        if first == "bytes":
+        data = self.plain(content, what)
+        if content.codec.partition("+")[0] == "bytes":
             return self._convert(data, wanted, what)
         return self.decode(Content("json", data), wanted, what)
+
+    def plain(self, content: Content, what: str = "a value") -> bytes:
+        """Give the bytes of a content before any codec: those of equal values are equal. Raises `InvalidValue`."""
+        data = content.data
+        for name in reversed(content.codec.split("+")[1:]):
+            codec = self._known.get(name)
+            if codec is None:
+                problem = f"it was written with the codec {name!r}, which this engine was not given (codecs=… or known_codecs=…)"
+                raise InvalidValue(f"{what} cannot be read: {problem}.", what=what, problem=problem)
+            data = codec.decode(data)
+        return data
 
     def _convert(self, data: bytes, wanted: Any, what: str) -> Any:
         if wanted is Any or wanted is bytes:
@@ -104,6 +111,20 @@ class Serializer:
             return msgspec.convert(data, wanted)
         except msgspec.ValidationError as error:
             raise InvalidValue(what=what, problem=str(error)) from error
+
+
+def _by_name(codecs: Sequence[Codec]) -> dict[str, Codec]:
+    found: dict[str, Codec] = {}
+    for codec in codecs:
+        if not re.fullmatch(r"[A-Za-z0-9-]+", codec.name):
+            raise InvalidOption(option="a codec's name", found=repr(codec.name), expected="letters, digits and '-'")
+        if found.setdefault(codec.name, codec) is not codec:
+            raise InvalidOption(
+                option="codecs and known_codecs",
+                found=f"two codecs named {codec.name!r}",
+                expected="one for each name, that reads all that was ever written under it",
+            )
+    return found
 
 
 def _named(what: str, of: str) -> str:

@@ -10,7 +10,7 @@ PerdureError
 ├── Unsupported ......... this product or version cannot do it
 ├── TooLarge ............ a limit was reached                     PayloadTooLarge JournalTooLong TooManyCalls TooManySignals TooManySteps
 ├── Internal ............ our mistake
-└── Ended badly ......... how user code ended                     ActionFailed ActionTimedOut AttemptsLost RunFailed RunTimedOut RunCancelled
+└── Ended badly ......... how user code ended          ActionFailed ActionTimedOut AttemptsLost RunFailed RunTimedOut RunCancelled
 """
 
 from typing import Any

@@ -98,12 +98,15 @@ class TimerCancelled(Fact, frozen=True, gc=False):
 
 
 class SignalReceived(Fact, frozen=True, gc=False):
-    """A signal arrived. ``id`` is the sender's; ``is_named`` tells that the sender chose it, so that a resend must be recognised."""
+    """A signal arrived. ``id`` is the sender's; ``is_named`` tells that the sender chose it, so that a resend must be recognised:
+    ``digest`` is then the hash of the value before any codec.
+    """
 
     id: str
     channel: str
     value: Payload
     is_named: bool = False
+    digest: str = ""
 
 
 class SignalAwaited(Fact, frozen=True, gc=False):
@@ -169,7 +172,7 @@ class Patched(Fact, frozen=True, gc=False):
 
 
 class StatePublished(Fact, frozen=True, gc=False):
-    """The code published state; ``state`` is the whole JSON object after it."""
+    """The code published state; ``state`` is the whole JSON object after it, or ``[codec, base64]`` where codecs apply."""
 
     state: Raw
 

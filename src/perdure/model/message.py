@@ -24,6 +24,7 @@ class SendSignal(Message, frozen=True):
     channel: str
     value: Payload
     is_named: bool = False
+    digest: str = ""
 
 
 class RequestUpdate(Message, frozen=True):

@@ -2,7 +2,7 @@
 
 from hashlib import sha256
 
-from msgspec import UNSET, Raw, Struct, UnsetType
+from msgspec import UNSET, Raw, Struct, UnsetType, json
 
 from perdure.model.errors import CorruptJournal
 
@@ -12,6 +12,19 @@ class Content(Struct, frozen=True, gc=False):
 
     codec: str
     data: bytes
+
+
+def packed(content: Content) -> bytes:
+    """Give a content as one JSON text: the value itself where it is plain JSON, else ``[codec, base64]``. For JSON objects only."""
+    return content.data if content.codec == "json" else json.encode((content.codec, content.data))
+
+
+def unpacked(text: bytes) -> Content:
+    """Give back the content of a JSON object that `packed` wrote."""
+    if not text.startswith(b"["):
+        return Content("json", text)
+    codec, data = json.decode(text, type=tuple[str, bytes])
+    return Content(codec, data)
 
 
 class Payload(Struct, frozen=True, omit_defaults=True, gc=False):

@@ -34,7 +34,8 @@ class RunRow(Struct, kw_only=True, omit_defaults=True):
 
     ``wake_us``: `HELD` while a node holds it live, an instant in microseconds when it is due, ``None`` when only an outside stimulus can
     move it. ``base``: number of the first journal row of the present incarnation (continue-as-new moves it). ``reason``: why it is stalled
-    or parked. ``state``: what the code published, as a JSON object.
+    or parked. ``state``: what the code published, as a JSON object, or
+    as ``[codec, base64]`` where codecs apply.
     """
 
     id: RunId

@@ -8,12 +8,13 @@ from perdure.model.payload import Content
 
 
 class Signalled(Struct, frozen=True, gc=False):
-    """A signal arrived. ``is_named`` tells that its sender chose the id."""
+    """A signal arrived. ``is_named`` tells that its sender chose the id; ``digest`` is then the hash of its value before any codec."""
 
     id: str
     channel: str
     content: Content
     is_named: bool = False
+    digest: str = ""
 
 
 class Begun(Struct, frozen=True, gc=False):

@@ -55,7 +55,8 @@ class Batch(Struct):
     """Everything of one commit, of any number of runs. ``epoch`` is ``None`` for writers that are not nodes: starts, posts and blobs only.
 
     Order inside: replaced, starts, blobs, journal rows, heartbeats, changes (several of one run apply in order), truncations, posts,
-    consumed, replies (the first for an id stands). An id is started at most once in a batch. ``consumed`` lists inbox items to delete as ``(run, id)``;
+    consumed, replies (the first for an id stands). An id is started at most once in a batch. ``consumed`` lists inbox items to delete
+    as ``(run, id)``;
     ``truncated`` gives, for a run, the number below which journal rows are deleted. A change of a run whose new status is final also
     deletes its heartbeats. ``checked`` names the starts whose id a caller chose: only these can be in conflict; another that is taken
     raises `Internal` and nothing is written. ``replaced`` names starts before which a run of that id that has ended is deleted, with all
@@ -106,7 +107,9 @@ class Writer(Protocol):
         ...
 
     async def commit(self, batch: Batch) -> Mapping[RunId, RunRow]:
-        """The batch, as it is at the time of the call, is durable, all of it. Gives the existing rows of the starts in ``checked`` whose id was taken.
+        """The batch, as it is at the time of the call, is durable, all of it.
+
+        Gives the existing rows of the starts in ``checked`` whose id was taken.
 
         A taken start is dropped together with its journal rows, changes and inbox posts; nothing else is. Raises `LeaseLost`,
         `StoreUnavailable`.

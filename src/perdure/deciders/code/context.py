@@ -18,7 +18,7 @@ from perdure.model.call import ActionSpec
 from perdure.model.errors import ForbiddenInWorkflow, ReplayMismatch, TooManyCalls
 from perdure.model.failure import exception_of
 from perdure.model.ids import CallName, RunId
-from perdure.model.payload import Content
+from perdure.model.payload import Content, packed
 from perdure.model.stimulus import Failed, Fired, Signalled, Succeeded
 
 logger = logging.getLogger("perdure.workflow")
@@ -223,9 +223,7 @@ class RunContext:
         """Turn what was published in this transition into one command."""
         if self._state_changed:
             self._state_changed = False
-            content = self.tools.serializer.encode(self.state, "the published state")
-            if content.codec == "json":
-                self.commands.append(commands.Publish(Raw(content.data)))
+            self.commands.append(commands.Publish(Raw(packed(self.tools.serializer.encode(self.state, "the published state")))))
 
     def child_id(self, call: CallName) -> RunId:
         """Name a child after its parent and the call, so that a replay names it alike."""

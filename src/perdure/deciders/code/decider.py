@@ -74,7 +74,7 @@ class CodeDecider:
         if self._instance.check != "none":
             verify(done, row.facts, row.number)
         if context.is_strict:
-            verify_arguments(done, row.facts, row.number, row.content)
+            verify_arguments(done, row.facts, row.number, row.content, self.context.tools.serializer.plain)
         return done
 
     def _take(self, stimulus: Stimulus) -> None:
