@@ -136,11 +136,12 @@ def test_what_differs_is_told_and_makes_the_demo_fail(
     images: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def tell(*_: object) -> list[str]:
-        return ["dawn/060.jpg differs between the two albums"]
+        return ["dawn/060.jpg differs between the two albums", *map(str, range(99))]
 
     monkeypatch.setattr(story, "tell", tell)
     assert demo.main(["--images", str(images), "--plain"]) == demo.FAILED
-    assert "dawn/060.jpg differs" in capsys.readouterr().err
+    shown = capsys.readouterr().err.splitlines()
+    assert (shown[0], shown[-1], len(shown)) == ("FAILED: dawn/060.jpg differs between the two albums", "… and 90 more", 11)
 
 
 def test_an_error_inside_the_demo_makes_it_fail_with_its_text(

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from perdure.demo.screen import Screen
 
 MARK = "perdure-demo"
+PROBLEMS_SHOWN = 10
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130
 
 
@@ -103,8 +104,10 @@ async def _pictures(folder: Path, source: Path | None, screen: "Screen") -> list
 
 
 def _judge(problems: Sequence[str], kept: Path | None) -> int:
-    for problem in problems:
+    for problem in problems[:PROBLEMS_SHOWN]:
         print(f"FAILED: {problem}", file=sys.stderr)
+    if problems[PROBLEMS_SHOWN:]:
+        print(f"… and {len(problems) - PROBLEMS_SHOWN} more", file=sys.stderr)
     if problems:
         return FAILED
     print(
