@@ -120,6 +120,11 @@ class LiveRun:
             self.arrivals or self.is_committing or self.performances or self.is_dirty or self.update_waiters or self.phase is Phase.LOADING
         )
 
+    def missing_action(self) -> str | None:
+        """Say which action the run waits for that nobody here knows; ``None`` if it waits for none."""
+        missing = min((asked.spec.name for asked in self.specs.values() if asked.spec.function is None), default=None)
+        return None if missing is None else f"the action {missing!r} is not registered on this node"
+
     def adopt(self, call: CallName, spec: ActionSpec) -> None:
         """A call whose action was unknown knows it now; what the call asked for stays."""
         asked = self.specs[call]

@@ -359,11 +359,14 @@ class Node:
                 self._retry_unknown(run)
 
     def _retry_unknown(self, run: LiveRun) -> None:
-        for call, asked in list(run.specs.items()):
-            spec = self.around.definitions.action(asked.spec.name)
-            if asked.spec.function is None and spec is not None:
+        known = []
+        for call, asked in run.specs.items():
+            spec = None if asked.spec.function is not None else self.around.definitions.action(asked.spec.name)
+            if spec is not None:
                 run.adopt(call, spec)
-                self.dispatcher.dispatch(run, call)
+                known.append(call)
+        if known:
+            self.pump.change(run, Status.RUNNING, HELD, reason=run.missing_action(), dispatch=known)
 
     async def reload(self, run: LiveRun) -> LiveRun:
         """A stopped run is read and replayed anew."""

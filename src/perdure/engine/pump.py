@@ -24,9 +24,9 @@ from perdure.model.errors import DefinitionNotFound, RunConflict, RunEnded
 from perdure.model.failure import failure_of
 from perdure.model.ids import CallName, RunId
 from perdure.model.limits import Limits
-from perdure.model.message import RecordFact
+from perdure.model.message import EndChild, RecordFact
 from perdure.model.run import HELD, RunRow, Status
-from perdure.model.stimulus import Begun, Failed, Fired
+from perdure.model.stimulus import Begun, Fired
 from perdure.ports.clock import Clock, Entropy
 from perdure.ports.definitions import Definitions
 from perdure.ports.store import InboxItem
@@ -133,8 +133,8 @@ class Pump:
             created_us=now_us,
             updated_us=now_us,
         )
-        if self.roster.get(row.id) is not None:
-            self._refuse_child(parent, command.call, self.roster.get(row.id))
+        if (known := self.roster.get(row.id)) is not None:
+            self._refuse_child(row, known.row)
             return
         begun = Begun(command.args, command.kwargs, self._entropy.seed(), end_us=command.end_us)
         try:
@@ -144,11 +144,17 @@ class Pump:
             return
         self.begin(row, definition, begun, is_checked=True, now_us=now_us)
 
-    def _refuse_child(self, parent: LiveRun, call: CallName, known: LiveRun | None) -> None:
-        if known is None or (known.row.parent == parent.row.id and known.row.parent_call == f"{parent.row.base}#{call}"):
+    def _refuse_child(self, row: RunRow, known: RunRow) -> None:
+        """The id of a child was taken: its parent hears of it, wherever it is by then. A detached child has nobody to tell."""
+        if row.parent is None or row.parent_call is None or (known.parent, known.parent_call) == (row.parent, row.parent_call):
             return
-        error = RunConflict(run=known.row.id, definition=known.row.definition, status=known.row.status)
-        self.tell(parent, Arrival(Failed(call, failure_of(error, is_final=True)), told=Told(is_child=True)))
+        base, _, call = row.parent_call.partition("#")
+        error = RunConflict(run=known.id, definition=known.definition, status=known.status)
+        message = EndChild(int(base), CallName(call), error=failure_of(error, is_final=True))
+        id, now_us = f"{row.id}#{row.parent_call}#refused", self._clock.now_us()
+        item = post(self.committer.batch, row.parent, id, now_us, lambda _: message, inline_max=self._limits.payload_inline_max)
+        self.committer.pieces.append(Piece(LiveRun(row, Phase.ENDED), posts=[item]))
+        self.schedule()
 
     def park_start(self, row: RunRow, begun: Begun, reason: str, *, is_checked: bool) -> None:
         """A run whose code is not here is in the batch; its start waits in its inbox until the code comes."""
@@ -238,14 +244,16 @@ class Pump:
 
     def _dispatch_known(self, run: LiveRun, spec: ActionSpec, call: CallName) -> None:
         if spec.function is None:
-            self.on_unknown_action(run, spec.name)
-        else:
-            self.dispatcher.dispatch(run, call)
+            known = self._definitions.action(spec.name)
+            if known is None:
+                self._tell_unknown(run)
+                return
+            run.adopt(call, known)
+        self.dispatcher.dispatch(run, call)
 
-    def on_unknown_action(self, run: LiveRun, name: str) -> None:
+    def _tell_unknown(self, run: LiveRun) -> None:
         """The run waits for an action that nobody here knows; its row says so."""
-        reason = f"the action {name!r} is not registered on this node"
-        if run.row.reason != reason and not run.is_committing:
+        if run.row.reason != (reason := run.missing_action()):
             self.change(run, run.row.status, run.row.wake_us, reason=reason)
 
     def change(
@@ -279,6 +287,7 @@ class Pump:
         run.phase = Phase.ENDED
         self.roster.forget(run)
         run.drop_mind()
+        self._refuse_child(run.row, known)
         self.on_refused(run, known)
 
     def rest(self, run: LiveRun) -> None:

@@ -45,7 +45,7 @@ def _resume(node: "Node", run: LiveRun, journal: Journal, *, was_stalled: bool) 
         node.pump.tell(run, arrival)
     waiting = [call for call, entry in run.ledger.calls.items() if not entry.is_pending and entry.retry_us == 0 and call not in outcomes]
     if not lost and waiting:
-        node.pump.change(run, Status.RUNNING, HELD, reason=_reason(node, run), dispatch=waiting)
+        node.pump.change(run, Status.RUNNING, HELD, reason=run.missing_action(), dispatch=waiting)
     elif was_held and not waiting and not lost and not run.arrivals and run.number >= run.row.base:
         node.pump.change(run, Status.WAITING, run.ledger.next_us())
 
@@ -55,11 +55,6 @@ def _adopt_actions(node: "Node", run: LiveRun) -> None:
         spec = node.around.definitions.action(asked.spec.name)
         if asked.spec.function is None and spec is not None:
             run.adopt(call, spec)
-
-
-def _reason(node: "Node", run: LiveRun) -> str | None:
-    unknown = sorted({asked.spec.name for asked in run.specs.values() if asked.spec.function is None})
-    return f"the action {unknown[0]!r} is not registered on this node" if unknown else None
 
 
 def _kept_outcomes(journal: Journal) -> set[CallName]:

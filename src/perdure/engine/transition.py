@@ -122,7 +122,7 @@ class Transitions:
         if held_us == HELD and wake_us is not None and wake_us - run.last_us < SHORT_WAIT_US:
             status, wake_us = run.row.status, HELD
         if state is not None or wake_us != held_us:
-            change_row(run, status, wake_us, batch, state=state)
+            change_row(run, status, wake_us, batch, state=state, reason=run.row.reason and run.missing_action())
 
 
 def standing(run: LiveRun) -> tuple[Status, int | None]:

@@ -15,7 +15,7 @@ from perdure.deciders.code.places import here, line_of
 from perdure.deciders.decider import RunIdentity, Tools
 from perdure.model import command as commands
 from perdure.model.call import ActionSpec
-from perdure.model.errors import ForbiddenInWorkflow, ReplayMismatch, TooManyCalls
+from perdure.model.errors import ForbiddenInWorkflow, InvalidValue, ReplayMismatch, TooManyCalls
 from perdure.model.failure import exception_of
 from perdure.model.ids import CallName, RunId
 from perdure.model.payload import Content, packed
@@ -147,7 +147,11 @@ class RunContext:
         if channel.unread:
             signal = channel.unread.popleft()
             self.commands.append(taking(call, signal))
-            return self.tools.serializer.decode(signal.content, wanted, f"the signal {channel_name!r}")
+            try:
+                return self.tools.serializer.decode(signal.content, wanted, f"the signal {channel_name!r}")
+            except InvalidValue as error:
+                # Whoever sent it is gone, and the code is not to blame: the run stalls, as it does when it waits already.
+                self.violate(error)
         future = self.loop.create_future()
         channel.readers.append(Reader(call, future, wanted))
         self.commands.append(commands.AwaitSignal(call, channel_name, line))

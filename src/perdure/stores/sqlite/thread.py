@@ -7,6 +7,8 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
+import msgspec
+
 from perdure.model.errors import CorruptJournal, EngineClosed, Internal, PerdureError, StoreUnavailable, TooLarge, Unsupported
 
 T = TypeVar("T")
@@ -94,6 +96,8 @@ class ConnectionThread:
             return work(connection), None
         except sqlite3.Error as error:
             return None, _chained(translated(error, self._store), error)
+        except msgspec.DecodeError as error:
+            return None, _chained(CorruptJournal(what=f"{error}, in a row of the store {self._store}"), error)
         except OSError as error:
             return None, _chained(StoreUnavailable(store=self._store, problem=str(error)), error)
         except BaseException as error:
