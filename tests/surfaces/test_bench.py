@@ -48,7 +48,7 @@ def test_every_workload_gives_its_figures(measured: list[dict[str, Any]], store:
     found = {line["workload"] for line in measured if line["settings"]["store"] == store and line["value"] is not None}
     expected = {"W1", "W1_64", "W1_16", "W1_4", "W2", "W3_100", "W3_1000", "W3_10000", "W5", "replay", "long_100", "long_10000", "ceiling"}
     assert expected <= found
-    assert ({"sleepers", "sleepers_restart"} <= found) == (store == "sqlite")
+    assert ({"sleepers", "sleepers_restart", "sleepers_wake"} <= found) == (store == "sqlite")
 
 
 def test_every_figure_is_stated_with_what_it_was_measured_on(measured: list[dict[str, Any]]) -> None:
@@ -70,6 +70,10 @@ def test_a_restart_after_a_kill_loads_no_sleeper(measured: list[dict[str, Any]])
     restart = next(line for line in measured if line["workload"] == "sleepers_restart")
     assert restart["settings"]["runs"] == 200
     assert restart["settings"]["runs_loaded"] == 0
+
+
+def test_all_sleepers_that_are_due_at_once_come_to_their_end(measured: list[dict[str, Any]]) -> None:
+    assert next(line for line in measured if line["workload"] == "sleepers_wake")["value"] > 0
 
 
 def test_the_table_shows_bars_and_whether_they_are_met(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ WORKLOADS: Mapping[str, Callable[[Bench], Awaitable[Sequence[Result]]]] = {
     "W5": workloads.sleepers,
     "sleepers": workloads.crowd,
     "sleepers_restart": workloads.restart,
+    "sleepers_wake": workloads.wake,
     "replay": workloads.replay,
     "long": workloads.long,
 }

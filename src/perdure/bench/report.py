@@ -103,7 +103,7 @@ def _beside(figures: Figures, workload: str, store: str) -> str:
         "W5": ("late_p50_s", "late_p99_s", "rss_peak_mb"),
         "replay": ("seconds",),
     }
-    more = {"sleepers": ("runs_in_memory", "starts_s"), "sleepers_restart": ("runs_loaded", "rss_mb")}
+    more = {"sleepers": ("runs_in_memory", "starts_s"), "sleepers_restart": ("runs_loaded", "rss_mb"), "sleepers_wake": ("rss_peak_mb",)}
     found = [
         f"{name} {_number(value)}"
         for name in {**names, **more}.get(workload if workload in more else workload.partition("_")[0], ())
@@ -142,6 +142,9 @@ def _bar(figures: Figures, workload: str, store: str) -> tuple[str, bool | None]
         case "sleepers_restart", _:
             loaded, runs = figures.setting(workload, store, "runs_loaded"), figures.setting(workload, store, "runs")
             return "not all loaded", None if loaded is None or runs is None else loaded <= max(1, runs * LOADED_BAR)
+        case "sleepers_wake", _:
+            peak = figures.setting(workload, store, "rss_peak_mb")
+            return f"peak of {MEMORY_BAR_MB} MB", None if peak is None else peak <= MEMORY_BAR_MB
         case "replay", _:
             return "50,000 facts/s", ours >= 50_000
         case "long_10000", _:

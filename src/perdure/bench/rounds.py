@@ -59,6 +59,7 @@ def parts(plan: Plan, *, has_peer: bool) -> Iterator[Part]:
                 yield Part(workload, store, round)
                 if workload == "sleepers":
                     yield Part("sleepers_restart", store, round)
+                    yield Part("sleepers_wake", store, round)
             if has_peer and workload in PEER_WORKLOADS and "sqlite" in plan.stores:
                 yield Part(workload, "sqlite", round, is_peer=True)
 

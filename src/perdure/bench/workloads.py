@@ -18,6 +18,7 @@ from perdure.bench.result import Result
 from perdure.bench.sampler import Sampler
 from perdure.bench.workflows import chain, clocked, fan, journal, registry, sleeper
 from perdure.model.ids import RunId
+from perdure.ports.system import SystemClock
 
 IN_FLIGHT = (1_000, 64, 16, 4)
 FAN_WIDTHS = (100, 1_000, 10_000)
@@ -25,6 +26,7 @@ LONG_PLACES = (100, 1_000, 10_000)
 WARM_RUNS = 20
 RAW_ROWS, RAW_COMMITS = 100_000, 2_000
 SCALE_SHORT = 0.1
+DAY_US = 86_400_000_000
 
 
 class Bench(msgspec.Struct, frozen=True):
@@ -187,7 +189,7 @@ async def crowd(bench: Bench) -> list[Result]:
     before_mb = memory_mb()
     with bench.gauge() as gauge:
         for first in range(0, runs, burst):
-            await asyncio.gather(*(engine.start(sleeper, 86_400.0) for _ in range(first, min(first + burst, runs))))
+            await asyncio.gather(*(engine.start(sleeper, DAY_US / 1e6) for _ in range(first, min(first + burst, runs))))
     held = 0 if engine.node is None else len(engine.node.roster)
     more = {"runs": runs, "runs_in_memory": held, "rss_before_mb": round(before_mb, 1), "rss_peak_mb": round(peak_mb(), 1)}
     return [
@@ -205,6 +207,26 @@ async def restart(bench: Bench) -> list[Result]:
         held = 0 if engine.node is None else len(engine.node.roster)
         more = {"first_run_s": round(answered_s, 4), "runs_loaded": held, "runs": bench.sized(100_000), "rss_mb": round(memory_mb(), 1)}
         return [bench.result("sleepers_restart", opened_s, "s to open", **more)]
+
+
+class DayLater(SystemClock):
+    """The machine's clock, a day ahead: what slept until tomorrow is due."""
+
+    def now_us(self) -> int:
+        return super().now_us() + DAY_US
+
+
+async def wake(bench: Bench) -> list[Result]:
+    """Open the same file when all its sleepers are due at once, and bring them all to their end."""
+    runs, began = bench.sized(100_000), time.perf_counter()
+    async with Engine(bench.url, registry=registry, clock=DayLater()) as engine:
+        opened_s = time.perf_counter() - began
+        with bench.gauge() as gauge:
+            # Asking the store now and then is cheaper than a handle that waits for each of so many.
+            while await engine.list(status=Status.WAITING, limit=1) or await engine.list(status=Status.RUNNING, limit=1):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+    more = {"runs": runs, "open_s": round(opened_s, 4), "rss_peak_mb": round(peak_mb(), 1), "seconds": round(gauge.wall_s, 3)}
+    return [bench.result("sleepers_wake", runs / (opened_s + gauge.wall_s), "runs/s", **more, **gauge.use(runs))]
 
 
 async def replay(bench: Bench) -> list[Result]:
