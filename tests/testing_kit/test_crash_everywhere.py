@@ -1,6 +1,7 @@
 """A workflow that is sound passes everywhere, and the report says what was tried."""
 
 import asyncio
+from copy import copy
 
 import pytest
 
@@ -55,7 +56,7 @@ async def test_an_outcome_that_comes_twice_in_one_transition_is_recorded_once(pe
     assert perdure_env.engine.node is not None
     dispatcher = perdure_env.engine.node.dispatcher
     tell = dispatcher._tell
-    dispatcher._tell = lambda run, arrival: (tell(run, arrival), tell(run, arrival))
+    dispatcher._tell = lambda run, arrival: (tell(run, arrival), tell(run, copy(arrival)))
     run = await perdure_env.start(later, 1)
     await perdure_env.advance("5s")
     names = [entry.name async for entry in run.journal()]

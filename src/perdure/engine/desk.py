@@ -29,6 +29,7 @@ class Desk:
         self._ends: dict[RunId, list[asyncio.Future[Last]]] = {}
         self._starts: dict[RunId, asyncio.Future[RunRow | None]] = {}
         self._changes: dict[RunId, list[asyncio.Future[None]]] = {}
+        self._tells: set[asyncio.Future[Any]] = set()
         node.pump.on_end = self._on_end
         node.pump.on_refused = self._on_refused
         node.pump.on_commit = self._on_commit
@@ -71,9 +72,16 @@ class Desk:
     async def tell(self, run: RunId, stimulus: Stimulus) -> Any:
         """The stimulus is durable; for an update, gives the content of its answer. Raises `RunNotFound`, `RunEnded`, or its refusal."""
         live = await self._node.live(run)
-        done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        done = self._promise()
         self._node.pump.tell(live, Arrival(stimulus, done=done))
         return await done
+
+    def _promise(self) -> asyncio.Future[Any]:
+        """Give a future that is told if the node ends first."""
+        done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._tells.add(done)
+        done.add_done_callback(self._tells.discard)
+        return done
 
     async def signal(self, run: RunId, signal: Signalled) -> None:
         await self.tell(run, signal)
@@ -151,7 +159,7 @@ class Desk:
         return Any if spec is None or spec.signature is None else spec.signature.returns
 
     async def _tell_outcome(self, run: LiveRun, outcome: Stimulus, attempt: int) -> None:
-        done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        done = self._promise()
         self._node.pump.tell(run, Arrival(outcome, told=Told(attempt), done=done))
         await done
 
@@ -210,6 +218,6 @@ class Desk:
         """Whoever still waits is told that the engine has closed."""
         error = EngineClosed(state="closed", asked="the wait")
         groups: list[list[asyncio.Future[Any]]] = [*self._ends.values(), *self._changes.values()]
-        for future in (*(future for group in groups for future in group), *self._starts.values()):
+        for future in (*(future for group in groups for future in group), *self._starts.values(), *self._tells):
             if not future.done():
                 future.set_exception(error)

@@ -39,7 +39,7 @@ class Intake:
     def _drop_twin(self, run: LiveRun, twin: Arrival, arrival: Arrival) -> None:
         """The second of two is told what became of the first, and not before it is durable."""
         now, before = arrival.stimulus, twin.stimulus
-        if isinstance(now, Signalled) and isinstance(before, Signalled) and now.content != before.content:
+        if isinstance(now, Signalled) and isinstance(before, Signalled) and _digest(now) != _digest(before):
             arrival.refuse(errors.SignalConflict(id=now.id, run=run.id))
             return
         self.dropped += 1

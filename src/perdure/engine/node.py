@@ -414,5 +414,9 @@ class Node:
             if self._load_task is not None:
                 await asyncio.shield(self._load_task)
         self.wakes.store_us = None
-        self.wakes.note_store(await patiently(self.around.clock, store.next_wake_us))
+        next_us = await patiently(self.around.clock, store.next_wake_us)
+        if next_us is not None:
+            # What is due already is on its way; the store says otherwise only until its commit. Asking again at once would spin.
+            now_us = self.around.clock.now_us()
+            self.wakes.note_store(next_us if next_us > now_us else now_us + POLL_US)
         return count

@@ -50,7 +50,8 @@ class Roster:
         self._is_trimming = False
         while len(self._idle) > self._idle_max:
             id, _ = self._idle.popitem(last=False)
-            self.put_down(self._runs[id])
+            if self._runs[id].is_idle():
+                self.put_down(self._runs[id])
 
     def put_down(self, run: LiveRun) -> None:
         """The run is out of memory; the store knows when to wake it."""
