@@ -45,7 +45,7 @@ class Service:
         self._lines.put(None)
 
     def line(self, text: str) -> str:
-        """Wait for a line that has this text, and give it; a line is given once. What threads say at the same time may come in any order."""
+        """Wait for a line that has this text, and give it; each is given once, in whatever order they are asked for."""
         while True:
             found = next((line for line in self._unread if text in line), None)
             if found is not None:

@@ -11,7 +11,7 @@ def test_a_run_is_drawn_with_its_branches_attempts_lines_and_result(served: Shel
     assert re.fullmatch(r"f1  stubborn  completed in \S+  #vip", head)
     assert "1 call · 2 retries" in counts
     assert axis.strip().startswith("╷0")
-    assert re.match(r"1 flaky +[━✗┈]+ .* ×3  shop\.py:\d+", bar)
+    assert re.match(r"1 flaky +[━✗┈·]+ .* ×3  shop\.py:\d+", bar)
     assert "attempts 1–2: ConnectionError: refused (shop.py:" in note
     assert foot == "result  3"
 

@@ -26,6 +26,7 @@ def make_app() -> App:
         exit_on_error=False,
         print_error=False,
         suppress_keyboard_interrupt=False,
+        end_of_options_delimiter="--",
     )
     groups = {name: Group(name, sort_key=number) for number, name in enumerate(GROUPS)}
     for number, command in enumerate(COMMANDS):

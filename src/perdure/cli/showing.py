@@ -80,7 +80,7 @@ def _page(seen: Seen, width: int, *, is_folded: bool) -> Iterator[Text]:
     until = seen.timeline.ended or now()
     if seen.row.status is Status.STALLED and seen.timeline.last is not None:
         until = seen.timeline.last
-    yield from head_of(seen.row, seen.timeline, until)
+    yield from head_of(seen.row, seen.timeline, until, width)
     yield Text()
     drawn = list(drawing_of(seen.timeline, until, width, is_folded=is_folded))
     yield from drawn

@@ -11,7 +11,7 @@ GAPS_MAX = 3
 GAP_FACTOR = 6
 GAP_SHARE = 0.16
 GAP_COLUMNS = 9.0
-LABEL_COLUMNS = 10
+LABEL_COLUMNS = 8
 
 
 class Stretch(Struct, frozen=True):
@@ -44,12 +44,20 @@ class Axis:
     def labels(self) -> str:
         """Write the row of times since the beginning; a cut is marked by ``≈`` and how long it was."""
         row = [" "] * self.width
+        # A cut that is not marked would mislead; a missing tick does not. So cuts are written first.
         for stretch in self._stretches:
             if stretch.is_quiet:
-                _put(row, f"≈{_coarse(stretch.to_us - stretch.from_us)}≈", round((stretch.left + stretch.right) / 2), centred=True)
-            else:
+                self._label_cut(row, stretch)
+        for stretch in self._stretches:
+            if not stretch.is_quiet:
                 self._label_stretch(row, stretch)
         return "".join(row).rstrip()
+
+    def _label_cut(self, row: list[str], stretch: Stretch) -> None:
+        text = f"≈{_coarse(stretch.to_us - stretch.from_us)}≈"
+        middle = (stretch.left + stretch.right) / 2
+        left = min(int(middle - len(text) / 2), self.width - len(text))
+        _put(row, text, left) or _put(row, "≈", int(middle))
 
     def _label_stretch(self, row: list[str], stretch: Stretch) -> None:
         count = max(1, int((stretch.right - stretch.left) / LABEL_COLUMNS))
@@ -61,11 +69,13 @@ class Axis:
             at_us += step_us
 
 
-def _put(row: list[str], text: str, at: int, *, centred: bool = False) -> None:
-    """Write where there is room, and leave out what would run into a neighbour."""
-    left = max(0, at - len(text) // 2) if centred else at
-    if left + len(text) <= len(row) and all(cell == " " for cell in row[max(0, left - 1) : left + len(text) + 1]):
-        row[left : left + len(text)] = text
+def _put(row: list[str], text: str, left: int) -> bool:
+    """Write where there is room, and leave out what would run into a neighbour; tells whether it was written."""
+    right = left + len(text)
+    is_free = left >= 0 and right <= len(row) and all(cell == " " for cell in row[max(0, left - 1) : right + 1])
+    if is_free:
+        row[left:right] = text
+    return is_free
 
 
 def _coarse(us: int) -> str:

@@ -1,5 +1,6 @@
 """The bar of one step: work as a solid line, waits dashed, every failed attempt with a mark at its end."""
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from rich.text import Text
@@ -9,8 +10,14 @@ from perdure.insight import Kind, State, Step, Try
 from perdure.model.duration import instant_us
 
 WORK, WAIT, PAUSE, QUEUED = "━", "╌", "┈", "·"
-ENDS = {State.FAILED: "✗", State.CANCELLED: "○", State.OPEN: "▶", State.OUTSIDE: "▶"}
-STYLES = {State.DONE: "green", State.FAILED: "red", State.CANCELLED: "bright_black", State.OPEN: "yellow", State.OUTSIDE: "magenta"}
+ENDS: Mapping[State, str] = {State.FAILED: "✗", State.CANCELLED: "○", State.OPEN: "▶", State.OUTSIDE: "▶"}
+STYLES: Mapping[State, str] = {
+    State.DONE: "green",
+    State.FAILED: "red",
+    State.CANCELLED: "bright_black",
+    State.OPEN: "yellow",
+    State.OUTSIDE: "magenta",
+}
 WAITS = (Kind.TIMER, Kind.SIGNAL, Kind.CHILD, Kind.UPDATE)
 
 

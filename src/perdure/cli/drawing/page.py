@@ -1,6 +1,6 @@
 """The whole picture of a run: head, axis, a row for each step, and how it ended or what it waits for."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 from msgspec import Struct
@@ -15,7 +15,7 @@ from perdure.insight import Kind, State, Step, Timeline
 from perdure.model.duration import instant_us
 from perdure.model.run import RunRow, Status
 
-STATUS_STYLES = {
+STATUS_STYLES: Mapping[Status, str] = {
     Status.COMPLETED: "bold green",
     Status.FAILED: "bold red",
     Status.CANCELLED: "bold bright_black",
@@ -25,6 +25,7 @@ STATUS_STYLES = {
 }
 LINE_FROM_WIDTH = 76
 NAME_SHARE = 0.36
+FACTS_TOLD_FROM = 1_000
 BAR_MIN = 12
 ASCII = str.maketrans(
     {"━": "=", "╌": "-", "┈": ".", "·": ".", "✗": "x", "○": "o", "▶": ">", "•": "*", "│": "|", "├": "+", "╷": "|"}
@@ -41,7 +42,7 @@ class Columns(Struct, frozen=True):
     line: int
 
 
-def head_of(row: RunRow, timeline: Timeline, until: datetime) -> Iterator[Text]:
+def head_of(row: RunRow, timeline: Timeline, until: datetime, width: int) -> Iterator[Text]:
     """Name the run, where it stands, and its counts."""
     text = Text(no_wrap=True, overflow="ellipsis")
     text.append(row.id, "bold").append("  ").append(row.definition)
@@ -54,7 +55,19 @@ def head_of(row: RunRow, timeline: Timeline, until: datetime) -> Iterator[Text]:
         text.append(f"  #{tag}", "cyan")
     yield text
     if timeline.began is not None:
-        yield Text(" · ".join(_counts(timeline)), "bright_black", overflow="ellipsis", no_wrap=True)
+        yield from (Text(line, "bright_black") for line in _filled(list(_counts(timeline)), width))
+
+
+def _filled(parts: Sequence[str], width: int) -> Iterator[str]:
+    """Join the parts into lines, breaking between them only."""
+    line = ""
+    for part in parts:
+        longer = f"{line} · {part}" if line else part
+        if line and len(longer) > width:
+            yield line
+            longer = part
+        line = longer
+    yield line
 
 
 def _counts(timeline: Timeline) -> Iterator[str]:
@@ -69,7 +82,8 @@ def _counts(timeline: Timeline) -> Iterator[str]:
         count = sum(step.kind is kind for step in timeline.steps)
         if count:
             yield plural(count, name, "children" if kind is Kind.CHILD else None)
-    yield plural(timeline.facts, "fact")
+    if timeline.facts >= FACTS_TOLD_FROM:
+        yield plural(timeline.facts, "fact")
 
 
 def drawing_of(timeline: Timeline, until: datetime, width: int, *, is_folded: bool = True) -> Iterator[Text]:
