@@ -79,10 +79,13 @@ def _run(options: argparse.Namespace, folder: Path) -> int:
     if options.profile:
         return _profile(options.profile, plan)
     is_peer_wanted = peers is not None and not options.no_peers and not (options.quick and options.peers is None)
-    peer = Peer(peers) if is_peer_wanted and peers is not None else None
+    peer = Peer(peers, environment) if is_peer_wanted and peers is not None else None
+    if peer is not None:
+        print("setting up the peer, if it is not there yet …", file=sys.stderr)
+        peer.set_up()
     total = len(list(parts(plan, has_peer=peer is not None)))
     with _output(options.out) as output, open_progress(total) as progress:
-        results = measure(plan, peer, progress, lambda result: print(result.line(), file=output, flush=True))
+        results = measure(plan, peer, progress, lambda result: progress.write(result.line(), output))
     print("\n".join(["", *table(results), *_notes(plan)]))
     return FAILED if any(result.unit == "failed" for result in results) else OK
 
@@ -96,7 +99,7 @@ def _profile(workload: str, plan: "Plan") -> int:
 
 
 def _notes(plan: "Plan") -> list[str]:
-    notes = ["", f"Medians of {plan.rounds} rounds of one run, event loop {plan.loop}. Compare ratios, not figures of different runs."]
+    notes = ["", f"Rounds: {plan.rounds}, medians shown; event loop {plan.loop}. Compare ratios, not figures of different runs."]
     if plan.scale != 1.0:
         notes.append(f"A short run: sizes × {plan.scale:g}. The bars are meant for full sizes.")
     return notes

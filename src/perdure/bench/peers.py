@@ -30,12 +30,12 @@ def peers_folder(asked: Path | None) -> Path | None:
 
 
 class Peer:
-    """One other engine on SQLite. ``problem`` says why it is skipped, once that is known."""
+    """One other engine on SQLite. ``environment``: what slows the disk, for both. ``problem``: why it is skipped, once that is known."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, environment: Mapping[str, str] | None = None) -> None:
         self._folder = folder
         data = os.environ.get("BENCH_DATA") or str(Path(tempfile.gettempdir()) / "perdure-bench-peers")
-        self._environment = {**os.environ, "BENCH_DATA": data, "STORE": "sqlite"}
+        self._environment = {**os.environ, "BENCH_DATA": data, "STORE": "sqlite", **(environment or {})}
         self._data = Path(data)
         self.problem: str | None = None
 

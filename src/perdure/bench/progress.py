@@ -3,7 +3,7 @@
 import sys
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TextIO
 
 
 class Lines(AbstractContextManager["Lines"]):
@@ -22,6 +22,10 @@ class Lines(AbstractContextManager["Lines"]):
         """The part is done."""
         self._done += 1
 
+    def write(self, line: str, output: TextIO) -> None:
+        """The line is written, and not across a bar."""
+        print(line, file=output, flush=True)
+
 
 class Bar(Lines):
     """The same on a terminal, with rich."""
@@ -32,7 +36,9 @@ class Bar(Lines):
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
         columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
-        self._progress: Any = Progress(*columns, console=Console(stderr=True), transient=True)
+        # Rich would take standard output for itself: what is piped into a file must arrive there.
+        console = Console(stderr=True)
+        self._progress: Any = Progress(*columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False)
         self._task = self._progress.add_task("", total=total)
 
     def __enter__(self) -> Self:
@@ -47,6 +53,11 @@ class Bar(Lines):
 
     def end(self) -> None:
         self._progress.advance(self._task)
+
+    def write(self, line: str, output: TextIO) -> None:
+        self._progress.stop()
+        super().write(line, output)
+        self._progress.start()
 
 
 def open_progress(total: int) -> Lines:
