@@ -2,6 +2,7 @@
 
 import json
 import signal
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,8 @@ from perdure.bench import MISUSED, OK, main, raw
 from perdure.bench.gauge import percentile
 from perdure.bench.peers import PEER_NAME, Peer
 from perdure.bench.report import table
-from perdure.bench.result import Result
-from perdure.bench.rounds import Part, Plan, parts, run_child
+from perdure.bench.result import Result, read_result
+from perdure.bench.rounds import Part, Plan, child_command, parts, run_child
 from perdure.bench.sampler import Sampler
 
 SMALL = ["--scale", "0.002", "--rounds", "1", "--loop", "asyncio", "--no-peers"]
@@ -70,6 +71,12 @@ def test_a_restart_after_a_kill_loads_no_sleeper(measured: list[dict[str, Any]])
     restart = next(line for line in measured if line["workload"] == "sleepers_restart")
     assert restart["settings"]["runs"] == 200
     assert restart["settings"]["runs_loaded"] == 0
+
+
+def test_the_process_with_the_sleepers_is_killed_and_not_closed(tmp_path: Path) -> None:
+    ended = subprocess.run(child_command(plan(tmp_path), "sleepers", "sqlite", tmp_path), capture_output=True, check=False)
+    assert ended.returncode == -signal.SIGKILL
+    assert read_result(ended.stdout.strip()) is not None
 
 
 def test_all_sleepers_that_are_due_at_once_come_to_their_end(measured: list[dict[str, Any]]) -> None:
