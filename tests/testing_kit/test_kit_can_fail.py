@@ -213,3 +213,11 @@ def test_the_smallest_case_comes_first_and_the_report_reads_well() -> None:
 def test_of_many_cases_a_random_choice_is_tried() -> None:
     whole, some, others = (crash_everywhere(three_steps, limit=limit, seed=seed) for limit, seed in ((300, 0), (4, 1), (4, 2)))
     assert whole.cases > some.cases == others.cases == 10
+
+
+def test_a_result_that_depends_on_which_action_ends_first_is_reported_when_shuffled() -> None:
+    @workflow
+    async def first_come() -> list[int]:
+        return [await done for done in asyncio.as_completed([fetch(n) for n in range(6)])]
+
+    assert "is now" in problems(crash_everywhere(first_come, shuffle=True))

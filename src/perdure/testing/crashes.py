@@ -1,6 +1,7 @@
 """Crashes a workflow everywhere, and tells where it did not do what it does undisturbed."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -17,7 +18,9 @@ from perdure.testing.cases import UNDISTURBED, cases
 from perdure.testing.clock import START
 from perdure.testing.env import Environment
 from perdure.testing.report import CrashFailure, Report
-from perdure.testing.trial import Channel, Scenario, Sending, Trace, try_case
+from perdure.testing.trial import ENDED, Channel, Scenario, Sending, Trace, try_case
+
+logger = logging.getLogger("perdure.testing")
 
 When = int | str | timedelta
 
@@ -36,9 +39,11 @@ def crash_everywhere(workflow: Workflow[..., Any], *args: Any, **options: Any) -
     `CANCEL` a cancel. ``advance``: how far time may be moved to reach the end. ``when_idle``: awaited with the `Environment` when only the
     outside can move the run, for instance to complete an open call. ``before`` puts the outside world back before each case, and
     ``effects`` gives what there is to compare of it. ``limit``: single crashes to try, chosen with ``seed`` where there are more.
-    ``registry``, ``limits``: of the engine.
+    ``shuffle``: outcomes of actions that run at the same time arrive in an order drawn with ``seed``. ``registry``, ``limits``: of the
+    engine.
 
-    Actions that race each other without ``asyncio.sleep`` have no defined winner; a result that depends on one is reported.
+    Actions that race each other without ``asyncio.sleep`` have no defined winner; a result that depends on one may be reported, and with
+    ``shuffle`` it is.
     """
     explore = partial(explore_crashes, workflow, *args, **options)
     # A thread of its own: it works whether or not a loop runs in this one.
@@ -57,6 +62,7 @@ async def explore_crashes(
     effects: Callable[[], Any] = lambda: None,
     limit: int = 300,
     seed: int = 0,
+    shuffle: bool = False,
     registry: Registry | None = None,
     limits: Limits | None = None,
 ) -> Report:
@@ -72,6 +78,7 @@ async def explore_crashes(
         before=before,
         effects=effects,
         seed=seed,
+        is_shuffled=shuffle,
     )
     return await _explore(scenario, [_sending(number, *entry) for number, entry in enumerate(signals, 1)], limit)
 
@@ -87,7 +94,7 @@ async def _explore(scenario: Scenario, sendings: Sequence[Sending], limit: int) 
     expected = await try_case(scenario, UNDISTURBED, sendings)
     if expected.problems:
         failure = CrashFailure(UNDISTURBED.name, 0, tuple(expected.problems), expected.journal)
-        return Report(name, 1, expected.commits, (failure,))
+        return _told(Report(name, 1, expected.commits, (failure,)))
     tried = cases(expected.commits, limit=limit, seed=scenario.seed)
     failures = []
     for case in tried:
@@ -98,13 +105,20 @@ async def _explore(scenario: Scenario, sendings: Sequence[Sending], limit: int) 
         if problems:
             failures.append(CrashFailure(case.name, case.size, problems, found.journal))
     failures.sort(key=lambda failure: (failure.size, failure.case))
-    return Report(name, len(tried) + 1, expected.commits, tuple(failures))
+    return _told(Report(name, len(tried) + 1, expected.commits, tuple(failures)))
+
+
+def _told(report: Report) -> Report:
+    """A test runner shows the log of a failed test in full, and of a failed assertion a line."""
+    if not report:
+        logger.error("%s", report)
+    return report
 
 
 def _differences(expected: Trace, found: Trace) -> Iterator[str]:
     yield from _different("the run", expected.ends, found.ends)
     yield from _different("the call", expected.outcomes, found.outcomes)
-    if expected.answers != found.answers:
+    if any(before != now and now != ENDED for before, now in zip(expected.answers, found.answers, strict=True)):
         yield f"the answers were {expected.answers} and are now {found.answers}"
     if expected.effects != found.effects:
         yield f"the effects were {expected.effects!r} and are now {found.effects!r}"

@@ -8,7 +8,9 @@ It reads every commit and sees every attempt, and objects to
 * an outcome that is recorded twice, or that no attempt gave.
 """
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable, Mapping
+from random import Random
 from typing import Any
 
 from msgspec import Struct
@@ -23,6 +25,8 @@ from perdure.model.run import RunRow, Transition
 from perdure.ports.clock import Clock
 from perdure.ports.performer import Performance, Performer
 from perdure.ports.store import Batch
+
+TURNS_MAX = 12
 
 
 class Call(Struct):
@@ -43,14 +47,23 @@ class EffectsBook:
         self.objections: list[str] = []
         self.life = 0
         self._clock = clock
-        self._bases: dict[RunId, int] = {}
+        self._incarnations: dict[RunId, list[int]] = {}
         self._begun: set[tuple[CallKey, int, int]] = set()
         self._delivered: set[tuple[CallKey, int]] = set()
         self._blobs: dict[str, bytes] = {}
 
     def outcomes(self) -> dict[str, tuple[str, str | None]]:
         """Give, by call, the action and the recorded outcome."""
-        return {key: (call.action, call.ended) for key, call in sorted(self.calls.items())}
+        return {self.alias(key): (call.action, call.ended) for key, call in sorted(self.calls.items())}
+
+    def alias(self, id: str) -> str:
+        """Name a run or call by the count of its incarnation: the row where one begins depends on how many attempts were lost before."""
+        for run, bases in self._incarnations.items():
+            for number, base in enumerate(bases, 1):
+                for mark in (f"{run}#{base}#", f"{run}~{base}/"):
+                    if id.startswith(mark):
+                        return f"{self.alias(run)}{mark[len(run)]}{number}{mark[-1]}{id[len(mark) :]}"
+        return id
 
     def _object(self, sentence: str) -> None:
         if sentence not in self.objections:
@@ -67,10 +80,10 @@ class EffectsBook:
 
     def _take_fact(self, row: Transition, fact: AnyFact) -> None:
         if isinstance(fact, facts.RunStarted):
-            self._bases[row.run] = row.number
+            self._incarnations.setdefault(row.run, []).append(row.number)
             return
         name: Any = getattr(fact, "call", None)
-        key = call_key(row.run, self._bases.get(row.run, 1), CallName(name or ""))
+        key = call_key(row.run, self._incarnations[row.run][-1], CallName(name or ""))
         if isinstance(fact, facts.ActionScheduled):
             self.calls[key] = Call(fact.action)
         elif key in self.calls:
@@ -123,20 +136,29 @@ class EffectsBook:
 
 
 class RecordedPerformer:
-    """A performer whose every attempt is in the book."""
+    """A performer whose every attempt is in the book. ``shuffle`` holds each outcome back for some turns of the event loop."""
 
-    def __init__(self, performer: Performer, book: EffectsBook) -> None:
+    def __init__(self, performer: Performer, book: EffectsBook, shuffle: Random | None = None) -> None:
         self._performer = performer
         self._book = book
+        self._shuffle = shuffle
 
     def perform(self, attempt: Attempt, deliver: Any, beat: Any) -> Performance:
         self._book.begin(attempt)
 
         def delivered(attempt: Attempt, outcome: Outcome) -> None:
             self._book.deliver(attempt, outcome)
-            deliver(attempt, outcome)
+            turns = 0 if self._shuffle is None else self._shuffle.randrange(TURNS_MAX)
+            _after(turns, lambda: deliver(attempt, outcome))
 
         return self._performer.perform(attempt, delivered, beat)
 
     async def close(self) -> None:
         await self._performer.close()
+
+
+def _after(turns: int, callback: Callable[[], object]) -> None:
+    if turns == 0:
+        callback()
+    else:
+        asyncio.get_running_loop().call_soon(_after, turns - 1, callback)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from random import Random
 from typing import Any
 
 from msgspec import Struct
@@ -32,6 +33,8 @@ from perdure.testing.faults import FaultyStore
 
 ROOT = RunId("crashed")
 STEPS_MAX = 100_000
+ENDED = "the run had ended"
+"""Instead of an answer: the client asked again, of a run that had ended with what was asked before."""
 
 
 class Cancel:
@@ -69,6 +72,7 @@ class Scenario(Struct, frozen=True, kw_only=True):
     before: Callable[[], object]
     effects: Callable[[], Any]
     seed: int
+    is_shuffled: bool
 
 
 class Trace(Struct):
@@ -113,6 +117,7 @@ class TrialEnvironment(Environment):
         self.book = EffectsBook(self.clock)
         self.case = case
         self.problems: list[str] = []
+        self._shuffle = Random(scenario.seed) if scenario.is_shuffled else None
 
     def _make_engine(self) -> Engine:
         self.book.life += 1
@@ -121,7 +126,7 @@ class TrialEnvironment(Environment):
 
         def disturbed(on_lost: Callable[[BaseException], None]) -> Node:
             node = make_node(on_lost)
-            _watch(node, self.book)
+            node.dispatcher._performer = RecordedPerformer(node.dispatcher._performer, self.book, self._shuffle)
             if self.case.is_doubled:
                 _double(node)
             return node
@@ -150,10 +155,6 @@ class TrialEnvironment(Environment):
 
 def _putting_down(limits: Limits) -> Limits:
     return replace(limits, runs_idle_max=0)
-
-
-def _watch(node: Node, book: EffectsBook) -> None:
-    node.dispatcher._performer = RecordedPerformer(node.dispatcher._performer, book)
 
 
 def _double(node: Node) -> None:
@@ -272,7 +273,9 @@ class _Trial:
         error = None if task.cancelled() else task.exception()
         if isinstance(error, EngineClosed):
             return True
-        sending.answer = repr(task.result()) if error is None else f"{type(error).__name__}: {error}"
+        if isinstance(sending.channel, Update):
+            # Only updates have an answer. That a signal was lost on the way, or came after the end, shows in what came of the run.
+            sending.answer = str(task.result()) if error is None else f"{type(error).__name__}: {error}"
         return False
 
     async def _restart(self) -> bool:
@@ -320,7 +323,7 @@ class _Trial:
             if not row.status.is_final:
                 env.problems.append(await self._why_open(row))
         return Trace(
-            ends={row.id: (row.definition, row.status.value, await self._last_word(row)) for row in rows},
+            ends={env.book.alias(row.id): (row.definition, row.status.value, await self._last_word(row)) for row in rows},
             outcomes=env.book.outcomes(),
             answers=[sending.answer for sending in self.sendings],
             effects=self.scenario.effects(),
@@ -377,7 +380,7 @@ async def _sent(run: Run[Any], sending: Sending) -> Any:
             return await run.update(channel, *(value if isinstance(value, tuple) else (value,)), update_id=sending.id)
         return await run.send(channel, value, id=sending.id)
     except RunEnded:
-        return "the run had ended"
+        return ENDED
 
 
 def _look_at(task: "asyncio.Task[Any]") -> None:
