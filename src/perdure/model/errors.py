@@ -22,7 +22,8 @@ class PerdureError(Exception):
     kind = "internal"
     text = "{}"
 
-    def __init__(self, message: str | None = None, **fields: Any) -> None:
+    # Positional only: `message` is also the name of a field.
+    def __init__(self, message: str | None = None, /, **fields: Any) -> None:
         self.fields = fields
         super().__init__(message if message is not None else self.text.format(**fields))
 

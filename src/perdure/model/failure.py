@@ -7,7 +7,7 @@ import traceback
 from typing import Any
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import UNSET, Raw, Struct, UnsetType
 
 from perdure.model import errors
 
@@ -15,18 +15,22 @@ from perdure.model import errors
 class Failure(Struct, frozen=True, omit_defaults=True):
     """An exception at rest.
 
-    ``type`` is ``module:QualName``; ``args`` are the exception's arguments as a JSON list, empty where they are not plain values;
-    ``traceback`` is the remote text; ``cause`` the chained failure. ``is_final`` tells that no retry policy applies.
+    ``type`` is ``module:QualName``; ``args`` are the exception's arguments as a JSON list, unset where they are not plain values;
+    ``traceback`` is the remote text; ``cause`` the chained failure; ``notes`` what was added to it, its earlier journeys included.
+    ``is_final`` tells that no retry policy applies.
     """
 
     type: str
     message: str = ""
-    args: Raw = Raw()
+    args: Raw | UnsetType = UNSET
     traceback: str = ""
     cause: "Failure | None" = None
     is_final: bool = False
+    notes: tuple[str, ...] = ()
 
 
+_REMOTE = "Remote traceback (most recent call last):"
+_NOTES_MAX = 10
 _TRACEBACK_FRAMES_MAX = 20
 _CAUSES_MAX = 5
 
@@ -44,7 +48,13 @@ def failure_of(error: BaseException, *, is_final: bool = False, depth: int = 0) 
         traceback="".join(traceback.format_tb(error.__traceback__, _TRACEBACK_FRAMES_MAX)),
         cause=cause,
         is_final=is_final,
+        notes=_notes(error),
     )
+
+
+def _notes(error: BaseException) -> tuple[str, ...]:
+    notes = getattr(error, "__notes__", ())
+    return tuple(note for note in notes if isinstance(note, str))[-_NOTES_MAX:] if isinstance(notes, list) else ()
 
 
 def _remote_failure(error: errors.ActionFailed, cause: Failure | None, is_final: bool) -> Failure:
@@ -55,6 +65,7 @@ def _remote_failure(error: errors.ActionFailed, cause: Failure | None, is_final:
         traceback=str(fields.get("traceback", "")),
         cause=cause,
         is_final=is_final,
+        notes=tuple(note for note in _notes(error) if not note.startswith(_REMOTE)),
     )
 
 
@@ -65,14 +76,21 @@ def _text(error: BaseException) -> str:
         return f"<the exception's own __str__ failed: {type(second).__name__}>"
 
 
-def _plain_args(error: BaseException) -> Raw:
-    args = (None, error.fields) if isinstance(error, errors.PerdureError) else error.args
+def _plain_args(error: BaseException) -> Raw | UnsetType:
     try:
+        args = (str(error), error.fields) if isinstance(error, errors.PerdureError) else _making_args(error)
         encoded = msgspec.json.encode(args)
-        return Raw(encoded) if msgspec.json.decode(encoded) == _listed(args) else Raw()
+        return Raw(encoded) if msgspec.json.decode(encoded) == _listed(args) else UNSET
     except Exception:
         # Arguments that do not survive the way through JSON are left out: the exception then comes back as ActionFailed.
-        return Raw()
+        return UNSET
+
+
+def _making_args(error: BaseException) -> tuple[Any, ...]:
+    """What it is made of again: more than ``args`` where a class says so, as ``OSError`` does of its file name."""
+    made: Any = error.__reduce__()
+    is_own = isinstance(made, tuple) and len(made) > 1 and made[0] is type(error) and isinstance(made[1], tuple)
+    return made[1] if is_own else error.args
 
 
 def _listed(args: Any) -> Any:
@@ -84,8 +102,10 @@ def exception_of(failure: Failure, fallback: type[errors.PerdureError] = errors.
     error = _rebuilt(failure)
     if error is None:
         error = fallback(type=failure.type, message=failure.message, traceback=failure.traceback)
+    for note in failure.notes:
+        error.add_note(note)
     if failure.traceback:
-        error.add_note(f"Remote traceback (most recent call last):\n{failure.traceback.rstrip()}")
+        error.add_note(f"{_REMOTE}\n{failure.traceback.rstrip()}")
     if failure.cause is not None:
         error.__cause__ = exception_of(failure.cause)
     return error
@@ -93,11 +113,11 @@ def exception_of(failure: Failure, fallback: type[errors.PerdureError] = errors.
 
 def _rebuilt(failure: Failure) -> BaseException | None:
     found = _class_of(failure.type)
-    if found is None or not bytes(failure.args):
+    if found is None or failure.args is UNSET:
         return None
     try:
         args = msgspec.json.decode(failure.args)
-        error: BaseException = found(**args[1]) if issubclass(found, errors.PerdureError) else found(*args)
+        error: BaseException = found(args[0], **args[1]) if issubclass(found, errors.PerdureError) else found(*args)
         return error if _text(error) == failure.message else None
     except Exception:
         # A class that refuses its own arguments cannot be rebuilt; the caller falls back.

@@ -83,7 +83,7 @@ def content_of(payload: Payload, data: bytes | None, blobs: dict[str, bytes]) ->
         if found is None:
             raise CorruptJournal(what=f"the payload {payload.blob[:12]}… is not in the blob store")
         return Content(payload.codec, found)
-    if data is None or payload.at < 0 or payload.at + payload.size > len(data):
+    if data is None or payload.at < 0 or payload.size < 0 or payload.at + payload.size > len(data):
         raise CorruptJournal(what=f"the row's data does not hold bytes {payload.at}..{payload.at + payload.size}")
     return Content(payload.codec, data[payload.at : payload.at + payload.size])
 

@@ -61,7 +61,7 @@ class Retry(Struct, frozen=True, kw_only=True, omit_defaults=True):
     def _exponential_us(self, attempt: int) -> int:
         cap = None if self.cap is None else span_us(self.cap)
         try:
-            delay = round(span_us(self.first) * self.factor ** (attempt - 1))
+            delay = round(span_us(self.first) * float(self.factor) ** (attempt - 1))
         except OverflowError:
             delay = cap if cap is not None else 2**62
         return delay if cap is None else min(delay, cap)
