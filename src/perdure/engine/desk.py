@@ -114,10 +114,12 @@ class Desk:
         return live.row.status
 
     async def query(self, run: RunId, method: str, args: Sequence[Content], kwargs: dict[str, Content]) -> Content:
-        return self.query_now(await self._node.live(run), method, args, kwargs)
+        return await self.ask(await self._node.live(run), method, args, kwargs)
 
-    def query_now(self, run: LiveRun, method: str, args: Sequence[Content], kwargs: dict[str, Content]) -> Content:
+    async def ask(self, run: LiveRun, method: str, args: Sequence[Content], kwargs: dict[str, Content]) -> Content:
         """Answer from the state that is durable or about to be; raises `Unavailable` for a run without a mind."""
+        while run.phase is Phase.ACTIVE and run.number < run.row.base and run.arrivals:
+            await self.change_of(run.row.id)  # It was started elsewhere a moment ago, and has its first step before it.
         if run.decider is None:
             raise Unavailable(f"The run {run.row.id!r} is {run.row.status}; its state is not in memory. Read what it published instead.")
         return run.decider.query(method, args, kwargs)

@@ -158,7 +158,7 @@ class Dispatcher:
 
     def _lost(self, call: CallName, open_call: OpenCall, asked: RunAction) -> Arrival:
         if asked.spec.on_lost is OnLost.FAIL:
-            return Arrival(Failed(call, _lost_failure(asked, "its node died and on_lost='fail' asks not to try again")))
+            return Arrival(Failed(call, _lost_failure(asked, "its node ended and on_lost='fail' asks not to try again")))
         if open_call.lost >= self._limits.attempts_lost_max:
             return Arrival(Failed(call, _lost_failure(asked, f"its node died {open_call.lost} times in a row while it ran")))
         number = open_call.attempt

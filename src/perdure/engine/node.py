@@ -187,12 +187,14 @@ class Node:
         self.dispatcher.is_draining = True
         await self._stop_loading()
         await self._settle_all()
+        await self.around.performer.close()
+        self._give_up()
+        await self._settle_all()
         self._release()
         await self.committer.idle()
         self._stop()
         await self.committer.abort()
         await self.postroom.close()
-        await self.around.performer.close()
         await self.around.store.release_lease(self.epoch)
 
     async def _settle_all(self) -> None:
@@ -200,6 +202,15 @@ class Node:
         while self.pump.run_once():
             await self.committer.idle()
         await self.committer.idle()
+
+    def _give_up(self) -> None:
+        """Attempts that did not end in time are lost, and the journal says so: the next node need not guess which ones had begun."""
+        for run in self.roster:
+            begun = frozenset(run.performances.keys() & run.ledger.calls.keys())
+            if run.phase is Phase.ACTIVE:
+                run.performances.clear()
+                for arrival in self.dispatcher.lost_arrivals(run, begun):
+                    self.pump.tell(run, arrival)
 
     def _release(self) -> None:
         """Runs that were held but have nothing under way are merely due: the next node need not think them lost."""

@@ -115,7 +115,7 @@ class Postroom:
         match letter.message:
             case messages.AskQuery() as ask:
                 kwargs = {name: content(payload) for name, payload in ask.kwargs.items()}
-                answer = desk.query_now(run, ask.method, [content(payload) for payload in ask.args], kwargs)
+                answer = await desk.ask(run, ask.method, [content(payload) for payload in ask.args], kwargs)
                 self._reply(letter, _ended(answer))
             case messages.RequestResume():
                 await desk.resume(run.row.id)

@@ -18,6 +18,7 @@ from perdure.model.fact import AnyFact
 from perdure.model.message import RequestCancel, SendSignal
 from perdure.model.payload import Attachments
 from perdure.model.run import HELD, Status
+from perdure.model.stimulus import Begun
 from perdure.ports.definitions import Definitions
 from perdure.ports.store import Batch
 
@@ -37,7 +38,7 @@ class Transitions:
 
     def advance(self, run: LiveRun, batch: Batch, now_us: int) -> Piece:
         """Take in all that waits for the run. Whatever goes wrong in the run's own code stalls that run and nothing else (G6)."""
-        arrivals, run.arrivals = run.arrivals, []
+        arrivals, run.arrivals = _with_start_alone(run)
         now_us = run.last_us = max(now_us, run.last_us)
         accepted = self._intake.sift(run, arrivals)
         for arrival in arrivals:
@@ -123,6 +124,15 @@ class Transitions:
             status, wake_us = run.row.status, HELD
         if state is not None or wake_us != held_us:
             change_row(run, status, wake_us, batch, state=state, reason=run.row.reason and run.missing_action())
+
+
+def _with_start_alone(run: LiveRun) -> tuple[list[Arrival], list[Arrival]]:
+    """Part what goes into this transition from what waits: nothing is judged by a run that has not taken its first step."""
+    if len(run.arrivals) > 1 and run.number < run.row.base:
+        for place, arrival in enumerate(run.arrivals, 1):
+            if type(arrival.stimulus) is Begun:
+                return run.arrivals[:place], run.arrivals[place:]
+    return run.arrivals, []
 
 
 def standing(run: LiveRun) -> tuple[Status, int | None]:
