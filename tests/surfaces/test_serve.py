@@ -159,6 +159,8 @@ def test_a_stalled_run_is_logged_explained_and_resumed_with_mended_code(shell: S
     assert "repair" in shell.ok("show", "c")
     changed.send(signal.SIGTERM)
     changed.end()
+    shell.ok("start", "shop.py:doubled", "1", "--wait")
+    assert "repair: Replay disagrees" in shell.ok("why", "c"), "an engine without the code leaves the reason as it was"
     mended = shell.serve(shell.write("changing.py", old))
     mended.line("at work, attempt 2")
     assert shell.ok("resume", "c") == "Run c is running."
@@ -177,7 +179,8 @@ def test_a_stalled_run_is_logged_explained_and_resumed_with_mended_code(shell: S
         (("unwritten.py",), 2, "SyntaxError"),
         (("leaving.py",), 2, "SystemExit"),
         (("twice.py", "shop.py"), 2, "Two actions are named 'double'"),
-        (("json.py",), 2, "Rename the file"),
+        (("json.py",), 2, "belongs to Python itself. Rename the file"),
+        (("msgspec.py",), 2, "Rename the file"),
         (("a.b.py",), 2, "cannot be imported"),
         (("notes.txt",), 2, "cannot be imported"),
         (("needs.py",), 2, "No module named 'absent_library'"),
@@ -194,6 +197,7 @@ def test_what_cannot_be_served_is_said(shell: Shell, arguments: tuple[str, ...],
     shell.write("leaving.py", "raise SystemExit(3)\n")
     shell.write("twice.py", "from perdure import action\n@action\ndef double(value: int) -> int:\n    return value\n")
     shell.write("json.py", "x = 1\n")
+    shell.write("msgspec.py", "x = 1\n")
     shell.write("a.b.py", "x = 1\n")
     shell.write("notes.txt", "not Python\n")
     shell.write("needs.py", "import absent_library\n")

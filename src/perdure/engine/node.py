@@ -342,7 +342,9 @@ class Node:
         self._parked.add(run.row.id)
         if run.row.reason != reason:
             logger.warning("run %s waits: %s", run.row.id, reason)
-            self.pump.change(run, Status.WAITING if run.row.status is not Status.STALLED else Status.STALLED, HELD, reason=reason)
+            # A stalled run is found by its status; were it held too, its way back to running would go unwritten.
+            is_stalled = run.row.status is Status.STALLED
+            self.pump.change(run, Status.STALLED if is_stalled else Status.WAITING, None if is_stalled else HELD, reason=reason)
 
     def _stall(self, run: LiveRun, error: Exception, *, is_again: bool) -> None:
         run.phase = Phase.STOPPED

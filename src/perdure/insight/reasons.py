@@ -8,6 +8,7 @@ from perdure.deciders.ledger import Ledger
 from perdure.insight.journal import entries, row_of
 from perdure.model.duration import instant
 from perdure.model.errors import CorruptJournal
+from perdure.model.fact import RunStalled
 from perdure.model.ids import CallName, RunId, call_key
 from perdure.model.run import RunRow, Status
 from perdure.ports.store import Reader
@@ -91,7 +92,7 @@ async def why(reader: Reader, run: RunId) -> list[AnyReason]:
     if row.status.is_final:
         return []
     if row.status is Status.STALLED:
-        return [StalledReason(row.reason or "")]
+        return await _stall_reasons(reader, row)
     reasons: list[AnyReason] = [CodeReason(row.reason)] if row.reason else []
     try:
         ledger = await _ledger(reader, row)
@@ -99,6 +100,18 @@ async def why(reader: Reader, run: RunId) -> list[AnyReason]:
         return [*reasons, StalledReason(str(error))]
     reasons += _open_reasons(row, ledger)
     return reasons or [NodeReason()]
+
+
+async def _stall_reasons(reader: Reader, row: RunRow) -> list[AnyReason]:
+    """A node without the run's code has written that over the row's reason; the journal still has why it stalled."""
+    told = row.reason or ""
+    try:
+        found = [entry.fact.reason async for entry in entries(reader, row.id, row.base - 1) if isinstance(entry.fact, RunStalled)]
+    except CorruptJournal:
+        found = []
+    if not found or found[-1] == told:
+        return [StalledReason(told)]
+    return [StalledReason(found[-1]), *([CodeReason(told)] if told else [])]
 
 
 async def _ledger(reader: Reader, row: RunRow) -> Ledger:
