@@ -115,6 +115,17 @@ def test_a_long_wait_is_cut_so_that_the_work_stays_visible() -> None:
     assert "╌" in wait
 
 
+def test_the_few_calls_of_a_branch_are_not_folded_with_its_many_branches() -> None:
+    told: list[tuple[float, facts.AnyFact]] = [(0, call(f"{n}/1")) for n in range(1, 60)]
+    told += [(1, call("1", "save")), *((2, call(f"60.{n}/1")) for n in (1, 2)), *((2, call(f"{n}/1")) for n in range(61, 90))]
+    told += [(3, done(f"{n}/1")) for n in (*range(1, 60), *range(61, 90))]
+    told += [(3, done(name)) for name in ("1", "60.1/1", "60.2/1")]
+    names = [line.partition("━")[0].partition("·")[0].rstrip() for line in drawn(timeline(*told))]
+    assert "1 save" in names
+    nested = drawn(timeline((0, call("60.1/1")), (0, call("60.2/1"))))
+    assert [line.partition(" crop")[0] for line in nested[1:]] == ["├ ├ 60.1/1", "│ ├ 60.2/1"]
+
+
 @given(st.lists(st.integers(0, 10**12), min_size=1, max_size=30), st.integers(12, 200))
 def test_the_axis_keeps_order_and_stays_inside(instants: list[int], width: int) -> None:
     axis = Axis(instants, width)

@@ -147,7 +147,7 @@ def cancel(
     *,
     reason: Annotated[str, Parameter(help="Why; the run's journal keeps it.")] = "",
     wait: Annotated[bool, Parameter(negative="", help="Wait until the run has ended.")] = False,
-    place: PatientPlace = PATIENT,
+    place: Place = PLACE,
 ) -> Exit:
     """Ask a run to end. Its code sees CancelledError and may clean up.
 

@@ -3,18 +3,21 @@
 import asyncio
 import contextlib
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, TypeVar
 
 from cyclopts import Parameter
+from rich.console import Console
 
 from perdure import Engine
 from perdure.cli.exits import CommandEnds, Exit
 from perdure.config import settings
 
 T = TypeVar("T")
+
+PATIENT_S = 1.0
 
 
 @Parameter(name="*")
@@ -46,14 +49,30 @@ def ask(place: Place, work: Callable[[Engine], Awaitable[T]]) -> T:
         raise CommandEnds(
             Exit.NOT_FOUND, f"perdure: there is no store {place.url} ({file.resolve()}); name one with --store or PERDURE_STORE"
         )
+    is_patient = isinstance(place, PatientPlace)
     patience = place.patience if isinstance(place, PatientPlace) else None
     engine = Engine(place.url, is_client=True, patience=patience or settings().patience)
 
     async def work_with_engine() -> T:
         async with engine:
-            return await work(engine)
+            with _patience() if is_patient else contextlib.nullcontext():
+                return await work(engine)
 
     return run_loop(work_with_engine)
+
+
+@contextlib.contextmanager
+def _patience() -> Iterator[None]:
+    """On a terminal, whoever waits for a node's answer is told so after a second."""
+    console = Console(stderr=True)
+    status = console.status("waiting for the answer of a node…")
+    alarm = asyncio.get_running_loop().call_later(PATIENT_S, status.start) if console.is_terminal else None
+    try:
+        yield
+    finally:
+        if alarm is not None:
+            alarm.cancel()
+        status.stop()
 
 
 def run_loop(work: Callable[[], Awaitable[T]], loop: str = "asyncio") -> T:

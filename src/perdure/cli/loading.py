@@ -44,13 +44,18 @@ def _load_file(path: Path) -> ModuleType:
     name = ".".join(parts)
     if path.suffix != ".py" or any("." in part for part in parts):
         raise CommandEnds(Exit.USAGE, f"perdure: {path.name} cannot be imported; name it like a module, such as flows.py")
+    if parts[0] in sys.stdlib_module_names:
+        raise CommandEnds(Exit.USAGE, _taken(path, name, "Python itself"))
     _add_to_path(folder)
     module = _import(name, str(path))
     found = getattr(module, "__file__", None)
     if found is None or not Path(found).samefile(path):
-        where = found or "Python itself"
-        raise CommandEnds(Exit.USAGE, f"perdure: {path} would be the module {name!r}, but that name belongs to {where}. Rename the file.")
+        raise CommandEnds(Exit.USAGE, _taken(path, name, found or "another module"))
     return module
+
+
+def _taken(path: Path, name: str, owner: str) -> str:
+    return f"perdure: {path} would be the module {name!r}, but that name belongs to {owner}. Rename the file."
 
 
 def _add_to_path(folder: Path) -> None:

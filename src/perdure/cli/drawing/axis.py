@@ -57,7 +57,8 @@ class Axis:
         text = f"≈{_coarse(stretch.to_us - stretch.from_us)}≈"
         middle = (stretch.left + stretch.right) / 2
         left = min(int(middle - len(text) / 2), self.width - len(text))
-        _put(row, text, left) or _put(row, "≈", int(middle))
+        if not _put(row, text, left):
+            _put(row, "≈", int(middle))
 
     def _label_stretch(self, row: list[str], stretch: Stretch) -> None:
         count = max(1, int((stretch.right - stretch.left) / LABEL_COLUMNS))

@@ -11,6 +11,7 @@ FOLD_ABOVE = 24
 KEPT_FIRST = 6
 KEPT_LAST = 3
 KEPT_STRIKING = 12
+KEPT_FEW = 12
 
 
 class Row(Struct, frozen=True):
@@ -88,7 +89,7 @@ def _rows(branch: _Branch, first: str, rest: str, is_folded: bool) -> Iterator[R
         if isinstance(item, Step):
             yield Row(prefix, item)
         else:
-            yield from _rows(item, f"{rest}├ ", f"{rest}│ ", is_folded)
+            yield from _rows(item, f"{prefix}├ ", f"{rest}│ ", is_folded)
         prefix = rest
 
 
@@ -99,10 +100,13 @@ def _order(item: _Item) -> tuple[datetime, int, list[int]]:
 
 
 def _kept(items: Sequence[_Item]) -> list[int]:
-    """Choose what is drawn of many: the first, the last, and what failed, waits or was tried again."""
+    """Choose what is drawn of many: the first, the last, what failed, waits or was tried again, and the few steps among many branches."""
+    steps = [at for at, item in enumerate(items) if isinstance(item, Step)]
+    branches = [at for at, item in enumerate(items) if isinstance(item, _Branch)]
+    few = [at for kind in (steps, branches) if len(kind) <= KEPT_FEW for at in kind]
     striking = [at for at, item in enumerate(items) if (item.is_striking if isinstance(item, _Branch) else _is_striking(item))]
     edges = [*range(KEPT_FIRST), *range(len(items) - KEPT_LAST, len(items))]
-    return sorted({*edges, *striking[:KEPT_STRIKING]})
+    return sorted({*edges, *few, *striking[:KEPT_STRIKING]})
 
 
 def _folded(items: Sequence[_Item]) -> str:
