@@ -59,6 +59,12 @@ async def doubled(value: int, times: int = 1) -> int:
 
 
 @workflow
+async def parental(value: int) -> int:
+    perdure.publish(stage="packed")
+    return await doubled(value)
+
+
+@workflow
 async def branching(values: list[int]) -> list[int]:
     return await asyncio.gather(*(double(value) for value in values))
 

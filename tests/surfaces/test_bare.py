@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from perdure.cli import main
 from perdure.cli.commands import COMMANDS, plain_help
 from perdure.cli.exits import MEANINGS, Exit, exit_of
 from perdure.config import Settings, settings
@@ -59,6 +60,17 @@ def test_every_command_has_a_function_that_explains_itself(command: object) -> N
     module, _, name = command.target.partition(":")  # type: ignore[attr-defined]
     assert inspect.getdoc(getattr(import_module(module), name))
     assert command.summary in plain_help()  # type: ignore[attr-defined]
+
+
+def test_a_mistake_of_ours_has_a_code_of_its_own(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def run(given: list[str]) -> int:
+        raise ZeroDivisionError(given[0])
+
+    monkeypatch.setattr("perdure.cli.application.run", run)
+    assert main(["list"]) == Exit.INTERNAL
+    error = capsys.readouterr().err
+    assert "ZeroDivisionError: list" in error
+    assert "mistake in Perdure" in error
 
 
 def all_errors(root: type[PerdureError]) -> list[type[PerdureError]]:

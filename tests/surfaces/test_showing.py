@@ -33,6 +33,15 @@ def test_an_open_run_shows_what_it_waits_for(served: Shell) -> None:
     assert served.ok("why", "o1") == "Run o1 waits for nothing: it is completed."
 
 
+def test_published_state_and_family_are_shown(served: Shell) -> None:
+    served.ok("start", "shop.py:parental", "7", "--id", "p1", "--wait")
+    text = served.ok("show", "p1")
+    assert 'state  {"stage":"packed"}' in text
+    assert "1 run doubled" in text
+    assert "child of p1" in served.ok("show", "p1/1")
+    assert [row["id"] for row in served.run("list", "--parent", "p1", "--json").json()] == ["p1/1"]
+
+
 def test_json_has_all_that_is_known(served: Shell) -> None:
     served.ok("start", "shop.py:branching", "[1, 2]", "--id", "j1", "--wait")
     known = served.run("show", "j1", "--json").json()
@@ -41,6 +50,7 @@ def test_json_has_all_that_is_known(served: Shell) -> None:
         ("1/1", "1", "double", "done"),
         ("2/1", "2", "double", "done"),
     ]
+    assert [step["value"] for step in known["steps"]] == [2, 4]
     assert all(step["tries"][0]["ended"] >= step["began"] for step in known["steps"])
     assert known["journal"][0]["fact"] == "RunStarted"
     assert known["waits"] == []

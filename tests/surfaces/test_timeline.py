@@ -126,6 +126,11 @@ def test_the_few_calls_of_a_branch_are_not_folded_with_its_many_branches() -> No
     assert [line.partition(" crop")[0] for line in nested[1:]] == ["├ ├ 60.1/1", "│ ├ 60.2/1"]
 
 
+def test_a_short_pause_is_not_cut() -> None:
+    found = timeline((0, call("1")), (0.01, done("1")), (3, call("2")), (3.01, done("2")))
+    assert "≈" not in drawn(found)[0]
+
+
 @given(st.lists(st.integers(0, 10**12), min_size=1, max_size=30), st.integers(12, 200))
 def test_the_axis_keeps_order_and_stays_inside(instants: list[int], width: int) -> None:
     axis = Axis(instants, width)

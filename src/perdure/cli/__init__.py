@@ -2,12 +2,13 @@
 
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from importlib import import_module
 
 from perdure.cli.commands import COMMANDS, INSTALL, plain_help, version_text
 from perdure.cli.exits import CommandEnds, Exit, exit_of
-from perdure.model.errors import PerdureError
+from perdure.model.errors import Internal, PerdureError
 
 EXTRAS = ("rich", "cyclopts", "PIL", "uvloop", "cryptography")
 
@@ -36,6 +37,12 @@ def _run(given: list[str]) -> int:
         return exit_of(error)
     except KeyboardInterrupt:
         return Exit.INTERRUPTED
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        traceback.print_exc()
+        _say(f"perdure: {Internal(what=f'{type(error).__name__} was not expected')}")
+        return Exit.INTERNAL
 
 
 def _say(text: str) -> None:

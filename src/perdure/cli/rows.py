@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from perdure.cli.wording import words_of
-from perdure.insight import AnyReason, Entry, Timeline
+from perdure.insight import AnyReason, Entry, Step, Timeline
 from perdure.model.duration import instant
 from perdure.model.run import HELD, RunRow
 
@@ -39,8 +39,15 @@ def run_json(row: RunRow, timeline: Timeline, entries: Sequence[Entry], reasons:
         **row_json(row),
         "began": timeline.began,
         "ended": timeline.ended,
-        "steps": timeline.steps,
+        "steps": [_step_json(step) for step in timeline.steps],
         "marks": timeline.marks,
         "waits": reasons_json(reasons),
         "journal": [entry.as_json() for entry in entries],
     }
+
+
+def _step_json(step: Step) -> dict[str, Any]:
+    """Give a step. ``value``: what it gave, where that is JSON and not large."""
+    told = {name: getattr(step, name) for name in step.__struct_fields__}
+    has_value = step.value is not None and step.value.json is not msgspec.UNSET
+    return {**told, "value": step.value.json if step.value is not None and has_value else None}

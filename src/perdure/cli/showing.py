@@ -93,6 +93,8 @@ def _foot(seen: Seen, until: datetime, width: int) -> Iterator[Text]:
     """How it ended, or what it waits for."""
     if seen.problem:
         yield from _labelled("unreadable", seen.problem, "red", width)
+    if seen.row.state is not None:
+        yield from _labelled("state", seen.row.state.decode(), "cyan", width)
     last = next((entry.fact for entry in reversed(seen.entries) if isinstance(entry.fact, _ENDS)), None)
     match last:
         case facts.RunCompleted():

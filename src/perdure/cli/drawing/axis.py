@@ -9,6 +9,7 @@ from perdure.model.duration import span_text
 
 GAPS_MAX = 3
 GAP_FACTOR = 6
+GAP_MIN_US = 10_000_000
 GAP_SHARE = 0.16
 GAP_COLUMNS = 9.0
 LABEL_COLUMNS = 8
@@ -138,6 +139,6 @@ def _quiet(pieces: Sequence[tuple[int, int]]) -> set[tuple[int, int]]:
     for count in range(min(GAPS_MAX, len(pieces) - 1), 0, -1):
         rest_us = sum(to - since for since, to in longest[count:])
         since, to = longest[count - 1]
-        if to - since > GAP_FACTOR * rest_us:
+        if to - since > max(GAP_MIN_US, GAP_FACTOR * rest_us):
             return set(longest[:count])
     return set()

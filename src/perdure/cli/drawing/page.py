@@ -55,7 +55,7 @@ def head_of(row: RunRow, timeline: Timeline, until: datetime, width: int) -> Ite
         text.append(f"  #{tag}", "cyan")
     yield text
     if timeline.began is not None:
-        yield from (Text(line, "bright_black") for line in _filled(list(_counts(timeline)), width))
+        yield from (Text(line, "bright_black") for line in _filled([*_counts(timeline), *_family(row)], width))
 
 
 def _filled(parts: Sequence[str], width: int) -> Iterator[str]:
@@ -68,6 +68,13 @@ def _filled(parts: Sequence[str], width: int) -> Iterator[str]:
             longer = part
         line = longer
     yield line
+
+
+def _family(row: RunRow) -> Iterator[str]:
+    if row.parent is not None:
+        yield f"child of {row.parent}"
+    if row.base > 1:
+        yield "continued as new: this is its latest journal"
 
 
 def _counts(timeline: Timeline) -> Iterator[str]:
