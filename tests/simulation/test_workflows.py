@@ -260,7 +260,7 @@ def test_what_branches_share() -> None:
 @action(name="simulation.ask_outside")
 async def ask_outside() -> str:
     perdure.pending()
-    return perdure.pending()  # type: ignore[no-any-return]
+    return perdure.pending()
 
 
 @workflow(name="simulation.delegates")

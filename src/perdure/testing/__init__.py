@@ -4,6 +4,7 @@ from perdure.testing.clock import VirtualClock, VirtualEntropy
 from perdure.testing.crashes import crash_everywhere, explore_crashes
 from perdure.testing.env import Environment, NothingMoves
 from perdure.testing.faults import FaultyStore
+from perdure.testing.journals import export, replay
 from perdure.testing.quiet import NotSettled
 from perdure.testing.report import CrashFailure, Report
 from perdure.testing.trial import CANCEL
@@ -20,4 +21,6 @@ __all__ = [
     "VirtualEntropy",
     "crash_everywhere",
     "explore_crashes",
+    "export",
+    "replay",
 ]

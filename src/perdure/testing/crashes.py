@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from perdure.deciders.code.authoring import Workflow
+from perdure.deciders.code.authoring import HasRun, Workflow
 from perdure.deciders.code.definition import Registry
 from perdure.model.duration import Span, instant_us, span_us
 from perdure.model.limits import Limits
@@ -22,10 +22,11 @@ from perdure.testing.trial import ENDED, Channel, Scenario, Sending, Trace, try_
 
 logger = logging.getLogger("perdure.testing")
 
+AnyWorkflow = Workflow[..., Any] | type[HasRun[..., Any]]
 When = int | str | timedelta
 
 
-def crash_everywhere(workflow: Workflow[..., Any], *args: Any, **options: Any) -> Report:
+def crash_everywhere(workflow: AnyWorkflow, *args: Any, **options: Any) -> Report:
     """Run the workflow once undisturbed, then again and again with something going wrong; gives a `Report`, true if nothing differed.
 
     It is crashed right before and right after every commit, and after all of them; every outcome, message and signal comes twice; it is
@@ -52,7 +53,7 @@ def crash_everywhere(workflow: Workflow[..., Any], *args: Any, **options: Any) -
 
 
 async def explore_crashes(
-    workflow: Workflow[..., Any],
+    workflow: AnyWorkflow,
     *args: Any,
     kwargs: Mapping[str, Any] | None = None,
     signals: Sequence[tuple[Channel, Any, When]] = (),

@@ -6,11 +6,11 @@ from contextlib import ExitStack
 from datetime import datetime
 from itertools import count
 from types import TracebackType
-from typing import Any, ParamSpec, Protocol, Self, TypeVar, runtime_checkable
+from typing import Any, ParamSpec, Protocol, Self, TypeVar, overload, runtime_checkable
 
 from perdure.app import Engine
 from perdure.client.run import Run
-from perdure.deciders.code.authoring import Workflow
+from perdure.deciders.code.authoring import HasRun, Workflow
 from perdure.deciders.code.definition import Registry
 from perdure.model.codec import Codec
 from perdure.model.duration import Span, instant, instant_us, span_us
@@ -205,13 +205,21 @@ class Environment:
 
     # Runs.
 
-    async def start(self, workflow: Workflow[P, R], *args: P.args, **kwargs: P.kwargs) -> Run[R]:
+    @overload
+    async def start(self, workflow: Workflow[P, R], *args: P.args, **kwargs: P.kwargs) -> Run[R]: ...
+    @overload
+    async def start(self, workflow: type[HasRun[P, R]], *args: P.args, **kwargs: P.kwargs) -> Run[R]: ...
+    async def start(self, workflow: Any, *args: Any, **kwargs: Any) -> Run[Any]:
         """The run has started, and has come as far as it can without time or the outside."""
-        run = await self.engine.start(workflow, *args, **kwargs)
+        run: Run[Any] = await self.engine.start(workflow, *args, **kwargs)
         await self.settle()
         return run
 
-    async def run(self, workflow: Workflow[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    @overload
+    async def run(self, workflow: Workflow[P, R], *args: P.args, **kwargs: P.kwargs) -> R: ...
+    @overload
+    async def run(self, workflow: type[HasRun[P, R]], *args: P.args, **kwargs: P.kwargs) -> R: ...
+    async def run(self, workflow: Any, *args: Any, **kwargs: Any) -> Any:
         """Start a run, move time as far as it needs, and give its result. Raises `NothingMoves` if it waits for the outside."""
         return await self.finish(await self.start(workflow, *args, **kwargs))
 

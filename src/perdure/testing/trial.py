@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from perdure.app import Engine
 from perdure.client.run import Run
-from perdure.deciders.code.authoring import Signal, Update, Workflow
+from perdure.deciders.code.authoring import Signal, Update
 from perdure.deciders.code.definition import Registry
 from perdure.engine.live import LiveRun, Phase
 from perdure.engine.loader import Loader
@@ -62,7 +62,7 @@ class Sending(Struct):
 class Scenario(Struct, frozen=True, kw_only=True):
     """What is tried, the same in every case."""
 
-    workflow: Workflow[..., Any]
+    workflow: Any
     args: Sequence[Any]
     kwargs: Mapping[str, Any]
     horizon_us: int
@@ -273,7 +273,8 @@ class _Trial:
         error = None if task.cancelled() else task.exception()
         if isinstance(error, EngineClosed):
             return True
-        if isinstance(sending.channel, Update):
+        channel: Any = sending.channel
+        if isinstance(channel, Update):
             # Only updates have an answer. That a signal was lost on the way, or came after the end, shows in what came of the run.
             sending.answer = str(task.result()) if error is None else f"{type(error).__name__}: {error}"
         return False
