@@ -62,7 +62,7 @@ async def tested(which: str) -> list[int]:
     return await globals()[which]()
 
 def scramble_addresses() -> None:
-    """What is made next lies where something was given back, in another order in each process."""
+    # What is made next lies where something was given back, in another order in each process.
     freed = [one(n) for n in range(3000)]
     random.Random(sys.argv[1]).shuffle(freed)
     while freed:
