@@ -128,7 +128,7 @@ def test_the_few_calls_of_a_branch_are_not_folded_with_its_many_branches() -> No
 
 def test_a_short_pause_is_not_cut() -> None:
     found = timeline((0, call("1")), (0.01, done("1")), (3, call("2")), (3.01, done("2")))
-    assert "≈" not in drawn(found)[0]
+    assert "≈" not in drawn(found, until=3.01)[0]
 
 
 @given(st.lists(st.integers(0, 10**12), min_size=1, max_size=30), st.integers(12, 200))
