@@ -132,7 +132,7 @@ FORBIDDEN: list[tuple[Code, str, str]] = [
     (lambda: os.environ.get("HOME"), "get()", "an argument of the workflow"),
     (lambda: os.getenv("HOME"), "os.getenv()", "an argument of the workflow"),
     (lambda: os.getpid(), "getpid()", "an argument of the workflow"),
-    (lambda: pathlib.Path("/nowhere").exists(), "Path.exists()", "perdure.record"),
+    (lambda: pathlib.Path("/nowhere").exists(), ".exists() (posix.stat())", "perdure.record"),
     (lambda: os.path.exists("/nowhere"), "genericpath.exists()", "perdure.record"),
     (in_a_finally, "getcwd()", "an argument of the workflow"),
     (lambda: OPEN_DATABASE.execute("SELECT 1"), "Connection.execute()", "@action"),
