@@ -13,8 +13,8 @@ GROUPS = (RUNNING, LOOKING, ASKING, TRYING)
 CODES = "Exit codes: " + "; ".join(f"{code.value} {meaning}" for code, meaning in MEANINGS.items()) + "."
 
 
-def make_app() -> App:
-    """Give the command line that the table of commands describes."""
+def make_app(used: str) -> App:
+    """Give the command line that the table describes. The command that is ``used`` speaks for itself; only its module is imported."""
     app = App(
         name="perdure",
         help="Durable processes in plain Python.",
@@ -32,9 +32,8 @@ def make_app() -> App:
     for number, command in enumerate(COMMANDS):
         usage = f"Usage: perdure {command.name} {command.usage} [OPTIONS]".replace("  ", " ")
         target: Any = command.target or _programs()[command.name]
-        app.command(
-            target, name=command.name, help=command.summary, group=groups[command.group], usage=usage, sort_key=number, help_epilogue=""
-        )
+        told = {} if command.name == used and command.target else {"help": command.summary}
+        app.command(target, name=command.name, group=groups[command.group], usage=usage, sort_key=number, help_epilogue="", **told)
     return app
 
 
@@ -45,7 +44,7 @@ def _programs() -> dict[str, Any]:
 
 def run(given: Sequence[str]) -> int:
     """Run one command line; gives the exit code."""
-    app = make_app()
+    app = make_app(given[0] if given else "")
     try:
         code = app(list(given))
     except CycloptsError as error:

@@ -146,7 +146,7 @@ def cancel(
     /,
     *,
     reason: Annotated[str, Parameter(help="Why; the run's journal keeps it.")] = "",
-    wait: Annotated[bool, Parameter(negative="", help="Wait until the run has ended.")] = False,
+    wait: Annotated[bool, Parameter(negative="", show_default=False, help="Wait until the run has ended.")] = False,
     place: Place = PLACE,
 ) -> Exit:
     """Ask a run to end. Its code sees CancelledError and may clean up.

@@ -39,7 +39,7 @@ def list_runs(
     definition: Annotated[str | None, Parameter(help="Only runs of this workflow.")] = None,
     parent: Annotated[str | None, Parameter(help="Only children of this run.")] = None,
     limit: Annotated[int, Parameter(help="At most so many.")] = 50,
-    json: Annotated[bool, Parameter(negative="", help="Print JSON.")] = False,
+    json: Annotated[bool, Parameter(negative="", show_default=False, help="Print JSON.")] = False,
     place: Place = Place(),  # noqa: B008 — an immutable default, as cyclopts needs it.
 ) -> None:
     """List runs, newest first."""

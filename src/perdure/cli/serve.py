@@ -34,7 +34,7 @@ def serve(
     threads: Annotated[int, Parameter(help="How many plain (not async) actions run at once.")] = 32,
     loop: Annotated[Literal["auto", "asyncio", "uvloop"], Parameter(help="The event loop; auto: uvloop where it is installed.")] = "auto",
     name: Annotated[str | None, Parameter(help="Names this node. Default: host and process id.")] = None,
-    quiet: Annotated[bool, Parameter(negative="", help="Log warnings and errors only.")] = False,
+    quiet: Annotated[bool, Parameter(negative="", show_default=False, help="Log warnings and errors only.")] = False,
     place: Place = _PLACE,
 ) -> Exit:
     """Run the workflows of these files, and log a line for each start, end and stall. Another engine on the same store stands by.

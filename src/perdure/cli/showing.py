@@ -40,9 +40,9 @@ def show(
     id: str,
     /,
     *,
-    all: Annotated[bool, Parameter(negative="", help="Draw every call, however many there are.")] = False,
+    all: Annotated[bool, Parameter(negative="", show_default=False, help="Draw every call, however many there are.")] = False,
     width: Annotated[int | None, Parameter(help="Columns. Default: those of the terminal, 80 elsewhere.")] = None,
-    json: Annotated[bool, Parameter(negative="", help="Print everything that is known of the run as JSON.")] = False,
+    json: Annotated[bool, Parameter(negative="", show_default=False, help="Print everything that is known of the run as JSON.")] = False,
     place: Place = PLACE,
 ) -> None:
     """Draw the timeline of a run: its branches, calls, attempts, waits and errors on one time axis.
@@ -132,7 +132,11 @@ def _waits(reasons: Sequence[AnyReason], width: int) -> Iterator[Text]:
 
 
 def why(
-    id: str, /, *, json: Annotated[bool, Parameter(negative="", help="Print the typed reasons as JSON.")] = False, place: Place = PLACE
+    id: str,
+    /,
+    *,
+    json: Annotated[bool, Parameter(negative="", show_default=False, help="Print the typed reasons as JSON.")] = False,
+    place: Place = PLACE,
 ) -> None:
     """Tell what an open run waits for, and the source line of each wait.
 

@@ -24,13 +24,16 @@ def start(
     *args: str,
     arg: Keyword = None,
     id: Annotated[str | None, Parameter(help="Names the run. Started again with the same input, it is the same run.")] = None,
-    tag: Annotated[list[str] | None, Parameter(negative="", help="A tag of the run; may be repeated.")] = None,
+    tag: Annotated[list[str] | None, Parameter(negative="", show_default=False, help="A tag of the run; may be repeated.")] = None,
     version: Annotated[int | None, Parameter(help="Version of the workflow. Default: the newest.")] = None,
     on_ended: Annotated[
         Literal["return", "refuse", "restart"] | None, Parameter(help="What to do if a run of that id has ended. Default: return it.")
     ] = None,
     wait: Annotated[
-        bool, Parameter(negative="", help="Wait for the result and print it. Where no engine has the store, this command is it.")
+        bool,
+        Parameter(
+            negative="", show_default=False, help="Wait for the result and print it. Where no engine has the store, this command is it."
+        ),
     ] = False,
     output: Output = None,
     place: Place = _PLACE,

@@ -21,7 +21,11 @@ _PLACE = Place()
 
 
 def watch(
-    id: str, /, *, json: Annotated[bool, Parameter(negative="", help="Print a JSON object on each line.")] = False, place: Place = _PLACE
+    id: str,
+    /,
+    *,
+    json: Annotated[bool, Parameter(negative="", show_default=False, help="Print a JSON object on each line.")] = False,
+    place: Place = _PLACE,
 ) -> Exit:
     """Print the facts of a run so far and then each new one, until it has ended; the exit code is that of the run.
 
