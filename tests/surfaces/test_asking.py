@@ -112,6 +112,14 @@ def test_a_command_that_needs_a_node_says_so_after_its_patience(shell: Shell) ->
     assert shell.run("query", "lonely", "count", PERDURE_PATIENCE="10ms").code == 5
 
 
+@pytest.fixture(scope="module")
+def stocked(served: Shell) -> Shell:
+    """Where one run is open and one is done."""
+    served.ok("start", "shop.py:Cart", "--id", "cart")
+    served.ok("start", "shop.py:doubled", "1", "--id", "done", "--wait")
+    return served
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
@@ -148,14 +156,12 @@ def test_a_command_that_needs_a_node_says_so_after_its_patience(shell: Shell) ->
         (("list", "--store", "nonsense"), 2, "the store's URL"),
     ],
 )
-def test_every_mistake_has_its_exit_code_and_a_sentence(served: Shell, arguments: tuple[str, ...], code: int, said: str) -> None:
-    served.ok("start", "shop.py:Cart", "--id", "cart")
-    served.ok("start", "shop.py:doubled", "1", "--id", "done", "--wait")
-    result = served.run(*arguments)
+def test_every_mistake_has_its_exit_code_and_a_sentence(stocked: Shell, arguments: tuple[str, ...], code: int, said: str) -> None:
+    result = stocked.run(*arguments)
     assert (result.code, said in result.err) == (code, True), result
     assert result.out == ""
     assert "Traceback" not in result.err
-    assert not (served.folder / "nowhere.db").exists()
+    assert not (stocked.folder / "nowhere.db").exists()
 
 
 def test_the_list_can_be_narrowed(served: Shell) -> None:

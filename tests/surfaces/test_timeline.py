@@ -75,6 +75,13 @@ def test_equal_errors_of_a_call_are_told_once() -> None:
     assert [line.strip() for line in drawn(found)[2:]] == ["attempts 1–3: ConnectionError: refused", "✗ OSError: gone"]
 
 
+def test_a_long_error_takes_three_lines_and_says_that_there_was_more() -> None:
+    found = timeline((0, call("1")), (1, facts.ActionFailed(CallName("1"), Failure("builtins:OSError", "gone " * 200))))
+    notes = drawn(found)[2:]
+    assert len(notes) == 3
+    assert notes[-1].endswith("…")
+
+
 def test_an_attempt_is_as_long_as_it_took_and_not_as_it_waited() -> None:
     found = timeline((0, call("1")), (10, facts.ActionCompleted(CallName("1"), NOTHING, 1, took_us=1_000_000)))
     assert found.steps[0].tries[0].began == at(9)
