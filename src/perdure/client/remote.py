@@ -101,7 +101,7 @@ class RemoteGateway:
         asked = f"the update {update.method!r}"
 
         def message(attachments: Attachments) -> AnyMessage:
-            return RequestUpdate(update.method, *_placed(update.args, update.kwargs, attachments))
+            return RequestUpdate(update.method, *_placed(update.args, update.kwargs, attachments), update.is_named)
 
         await self._post(run, update.id, message, asked)
         answer = await self._answer(update.id, asked)

@@ -116,7 +116,7 @@ class Run(Generic[R]):
         what = f"an argument of the update {name!r}"
         contents = tuple(self._serializer.encode(value, what) for value in args)
         keywords = {key: self._serializer.encode(value, what) for key, value in kwargs.items()}
-        answer = await self._gateway().update(self.id, Updated(update_id or self._token(), name, contents, keywords))
+        answer = await self._gateway().update(self.id, Updated(update_id or self._token(), name, contents, keywords, update_id is not None))
         return self._serializer.decode(answer)
 
     @overload

@@ -83,7 +83,13 @@ def continue_run(
     assert run.decider is not None
     piece.stopped = [*piece.stopped, *run.ledger.calls]
     begun = Begun(
-        last.args, last.kwargs, run.last_us, tuple(run.decider.unread_signals()), dict(run.ledger.named_signals), run.ledger.end_us
+        last.args,
+        last.kwargs,
+        run.last_us,
+        tuple(run.decider.unread_signals()),
+        dict(run.ledger.named_signals),
+        run.ledger.end_us,
+        _answered(piece),
     )
     definition: Definition = definitions.definition(run.row.definition)
     run.drop_mind()
@@ -94,6 +100,13 @@ def continue_run(
     change_row(run, Status.RUNNING, HELD, batch, state=state)
     batch.truncated[run.row.id] = run.row.base
     run.arrivals.insert(0, Arrival(begun, told=Told(definition=definition.name, version=definition.version)))
+
+
+def _answered(piece: Piece) -> tuple[commands.AnswerUpdate, ...]:
+    """Give the answers of updates that may be sent again: those of which the sender chose the id."""
+    run = piece.run
+    answers = run.answers | {command.id: command for command in piece.commands if isinstance(command, commands.AnswerUpdate)}
+    return tuple([answers[id] for id in sorted(run.ledger.named_updates) if id in answers])
 
 
 def identity_of(run: LiveRun) -> RunIdentity:

@@ -17,6 +17,7 @@ from perdure.model.fact import AnyFact, decode_facts
 from perdure.model.ids import RunId
 from perdure.model.payload import Content, Payload, content_of
 from perdure.model.run import Transition
+from perdure.model.stimulus import Begun
 from perdure.ports.definitions import Definitions
 from perdure.ports.store import Loaded, Store
 
@@ -96,6 +97,8 @@ class Loader:
             stimulus = stimulus_of_fact(fact, content)
             if stimulus is not None:
                 stimuli.append(stimulus)
+                if isinstance(stimulus, Begun):
+                    run.answers.update({answer.id: answer for answer in stimulus.answered})
             elif not isinstance(fact, ENGINE_FACTS):
                 recorded.append(fact)
         if not stimuli and not recorded:

@@ -98,6 +98,9 @@ class Postroom:
             self._reply(letter, _failed(RunEnded(run=run.row.id, status=run.row.status, asked="the message")))
             self._consume(letter)
             return
+        if isinstance(letter.message, messages.EndChild) and letter.message.base != run.row.base:
+            self._consume(letter)  # A child of an incarnation that is over; the call of that name is another one now.
+            return
         arrival.inbox_id = letter.item.id
         arrival.done = asyncio.get_running_loop().create_future()
         arrival.done.add_done_callback(lambda future: self._done(letter, future))

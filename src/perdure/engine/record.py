@@ -55,10 +55,15 @@ def fact_of_stimulus(stimulus: Stimulus, attachments: Attachments, told: Told = 
                 carried=tuple(_signal_fact(signal, attachments) for signal in stimulus.carried),
                 seen=stimulus.seen,
                 end_us=stimulus.end_us,
+                answered=tuple([_answer(answer, attachments) for answer in stimulus.answered]),
             )
         case Updated():
             return facts.UpdateAccepted(
-                stimulus.id, stimulus.method, _place_all(stimulus.args, attachments), _place_named(stimulus.kwargs, attachments)
+                stimulus.id,
+                stimulus.method,
+                _place_all(stimulus.args, attachments),
+                _place_named(stimulus.kwargs, attachments),
+                stimulus.is_named,
             )
         case CancelAsked():
             return facts.CancelRequested(stimulus.reason)
@@ -95,7 +100,7 @@ def _action(command: commands.RunAction, attachments: Attachments) -> AnyFact:
     )
 
 
-def _answer(command: commands.AnswerUpdate, attachments: Attachments) -> AnyFact:
+def _answer(command: commands.AnswerUpdate, attachments: Attachments) -> facts.UpdateCompleted | facts.UpdateFailed:
     if command.failure is not None:
         return facts.UpdateFailed(command.id, command.failure)
     assert command.content is not None
@@ -146,7 +151,14 @@ def _begun(fact: facts.RunStarted, content: ContentOf) -> Begun:
         tuple([_signalled(signal, content) for signal in fact.carried]),
         fact.seen,
         fact.end_us,
+        tuple([_answered(answer, content) for answer in fact.answered]),
     )
+
+
+def _answered(fact: facts.UpdateCompleted | facts.UpdateFailed, content: ContentOf) -> commands.AnswerUpdate:
+    if isinstance(fact, facts.UpdateFailed):
+        return commands.AnswerUpdate(fact.id, failure=fact.error)
+    return commands.AnswerUpdate(fact.id, content=content(fact.value))
 
 
 _STIMULUS_READERS: dict[type, Callable[[Any, ContentOf], Stimulus]] = {
@@ -162,6 +174,7 @@ _STIMULUS_READERS: dict[type, Callable[[Any, ContentOf], Stimulus]] = {
         fact.method,
         tuple([content(value) for value in fact.args]),
         {name: content(value) for name, value in fact.kwargs.items()},
+        fact.is_named,
     ),
     facts.CancelRequested: lambda fact, _: CancelAsked(fact.reason),
 }
@@ -185,7 +198,8 @@ def _fed_back(fact: AnyFact) -> Sequence[Payload]:
         case facts.ActionCompleted() | facts.ChildCompleted() | facts.SignalReceived() | facts.Recorded():
             return (fact.value,)
         case facts.RunStarted():
-            return (*fact.args, *fact.kwargs.values(), *(signal.value for signal in fact.carried))
+            answers = [answer.value for answer in fact.answered if isinstance(answer, facts.UpdateCompleted)]
+            return (*fact.args, *fact.kwargs.values(), *(signal.value for signal in fact.carried), *answers)
         case facts.UpdateAccepted():
             return (*fact.args, *fact.kwargs.values())
         case _:

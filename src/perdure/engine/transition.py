@@ -90,7 +90,9 @@ class Transitions:
     def _begin_again(self, piece: Piece, batch: Batch) -> None:
         """The first transition of the next incarnation rides in the same commit, so that there is never a run without a beginning."""
         more = self.advance(piece.run, batch, piece.run.last_us)
-        piece.commands = more.commands
+        # What the incarnation before said to others still holds; what it had under way has ended with it.
+        kept = [command for command in piece.commands if _outlives(command)]
+        piece.commands = [*kept, *more.commands]
         piece.posts += more.posts
         piece.has_ended, piece.has_stalled = more.has_ended, more.has_stalled
         piece.facts = more.facts
@@ -133,6 +135,10 @@ def _with_start_alone(run: LiveRun) -> tuple[list[Arrival], list[Arrival]]:
             if type(arrival.stimulus) is Begun:
                 return run.arrivals[:place], run.arrivals[place:]
     return run.arrivals, []
+
+
+def _outlives(command: Command) -> bool:
+    return isinstance(command, commands.AnswerUpdate) or (isinstance(command, commands.StartChild) and command.is_detached)
 
 
 def standing(run: LiveRun) -> tuple[Status, int | None]:

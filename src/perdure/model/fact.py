@@ -17,7 +17,8 @@ class Fact(Struct, frozen=True, omit_defaults=True, gc=False, tag_field="fact", 
 
 class RunStarted(Fact, frozen=True, gc=False):
     """The run (or its next incarnation) began. ``carried``: signals not yet read by the incarnation before. ``seen``: digests of
-    the signals that were sent with an id, by id. ``end_us``: when the run must have ended.
+    the signals that were sent with an id, by id. ``end_us``: when the run must have ended. ``answered``: updates
+    that were sent with an id and have their answer.
     """
 
     definition: str
@@ -28,6 +29,7 @@ class RunStarted(Fact, frozen=True, gc=False):
     carried: tuple["SignalReceived", ...] = ()
     seen: dict[str, str] = {}
     end_us: int | None = None
+    answered: tuple["UpdateCompleted | UpdateFailed", ...] = ()
 
 
 class ActionScheduled(Fact, frozen=True, gc=False):
@@ -182,6 +184,7 @@ class UpdateAccepted(Fact, frozen=True, gc=False):
     method: str
     args: tuple[Payload, ...] = ()
     kwargs: dict[str, Payload] = {}
+    is_named: bool = False
 
 
 class UpdateCompleted(Fact, frozen=True, gc=False):

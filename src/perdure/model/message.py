@@ -31,6 +31,7 @@ class RequestUpdate(Message, frozen=True):
     method: str
     args: tuple[Payload, ...] = ()
     kwargs: dict[str, Payload] = {}
+    is_named: bool = False
 
 
 class AskQuery(Message, frozen=True):

@@ -2,6 +2,7 @@
 
 from msgspec import Struct
 
+from perdure.model.command import AnswerUpdate
 from perdure.model.failure import Failure
 from perdure.model.ids import CallName
 from perdure.model.payload import Content
@@ -18,7 +19,7 @@ class Signalled(Struct, frozen=True, gc=False):
 
 
 class Begun(Struct, frozen=True, gc=False):
-    """The run, or its next incarnation, begins. ``end_us``: when it must have ended."""
+    """The run, or its next incarnation, begins. ``end_us``: when it must have ended. ``answered``: updates that take no effect again."""
 
     args: tuple[Content, ...]
     kwargs: dict[str, Content]
@@ -26,6 +27,7 @@ class Begun(Struct, frozen=True, gc=False):
     carried: tuple[Signalled, ...] = ()
     seen: dict[str, str] = {}
     end_us: int | None = None
+    answered: tuple[AnswerUpdate, ...] = ()
 
 
 class Succeeded(Struct, frozen=True, gc=False):
@@ -55,6 +57,7 @@ class Updated(Struct, frozen=True, gc=False):
     method: str
     args: tuple[Content, ...]
     kwargs: dict[str, Content]
+    is_named: bool = False
 
 
 class CancelAsked(Struct, frozen=True, gc=False):

@@ -1,0 +1,121 @@
+"""Signals and updates with ids, and outcomes, take effect once: over repeats, restarts and new incarnations (G4, G5)."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+import perdure
+from perdure import action, signal, workflow
+from perdure.model.errors import CallClosed, InvalidValue, SignalConflict
+from perdure.testing.env import Environment
+from tests.engine.stores import AnyStore
+
+word = signal("once_word", str)
+keys: list[str] = []
+
+
+@workflow(name="once_pairs")
+async def pairs(before: str = "") -> str:
+    """Two words an incarnation, four words in all."""
+    words = before + await word.receive() + await word.receive()
+    if len(words) < 4:
+        perdure.continue_as_new(words)
+    return words
+
+
+@workflow(name="once_account")
+class Account:
+    def __init__(self) -> None:
+        self.total = 0
+
+    async def run(self, total: int = 0) -> int:
+        self.total += total
+        if await word.receive() == "again":
+            perdure.continue_as_new(self.total)
+        return self.total
+
+    @perdure.update
+    def pay(self, amount: int) -> int:
+        self.total += amount
+        return self.total
+
+
+@action(name="once_outside")
+async def outside() -> int:
+    keys.append(perdure.attempt().key)
+    return perdure.pending()  # type: ignore[no-any-return]
+
+
+@workflow(name="once_asks")
+async def asks() -> int:
+    return await outside()
+
+
+@pytest.mark.covers("I25")
+async def test_a_signal_sent_again_takes_effect_once_and_with_other_content_is_a_conflict(store: AnyStore) -> None:
+    async with Environment(store) as env:
+        await env.engine.start(pairs.options(id="r"))
+        for moment in ("at once", "after a crash", "after continue_as_new", "after both"):
+            if moment in ("after a crash", "after both"):
+                await env.crash()
+            run = env.get("r")
+            if moment == "after continue_as_new":
+                await run.send(word, "b", id="2")
+            await run.send(word, "a", id="1")
+            with pytest.raises(SignalConflict, match="other content"):
+                await run.send(word, "other", id="1")
+        await env.get("r").send(word, "c", id="3")
+        await env.get("r").send(word, "b", id="2")
+        await env.get("r").send(word, "d", id="4")
+        assert await env.get("r").result() == "abcd"
+
+
+@pytest.mark.covers("I29")
+async def test_an_update_sent_again_takes_effect_once_and_gets_the_same_answer(store: AnyStore) -> None:
+    async with Environment(store) as env:
+        await env.engine.start(Account.options(id="r"))
+        for moment in ("at once", "after a crash", "after continue_as_new", "after both"):
+            if moment in ("after a crash", "after both"):
+                await env.crash()
+            run = env.get("r")
+            if moment == "after continue_as_new":
+                await run.send(word, "again")
+                async for entry in run.watch():
+                    if entry.name == "RunStarted" and entry.number > 1:
+                        break
+            assert await asyncio.wait_for(run.update(Account.pay, 5, update_id="u"), 5) == 5, moment
+        await env.get("r").send(word, "end")
+        assert await env.get("r").result() == 5
+
+
+@pytest.mark.covers("I29")
+async def test_a_hundred_updates_at_once_each_take_effect_once(store: AnyStore) -> None:
+    async with Environment(store) as env:
+        run = await env.engine.start(Account.options(id="r"))
+        updates = (run.update(Account.pay, 1, update_id=str(number % 50)) for number in range(100))
+        answers = await asyncio.gather(*updates)
+        assert sorted(answers) == sorted([*range(1, 51)] * 2)
+        await run.send(word, "end")
+        assert await run.result() == 50
+
+
+@pytest.mark.covers("I32")
+async def test_of_two_outcomes_the_first_counts_and_one_of_the_wrong_type_leaves_the_call_open(store: AnyStore) -> None:
+    async with Environment(store) as env:
+        for is_after_crash in (False, True):
+            keys.clear()
+            run = (await env.engine.start(asks)).id
+            async for entry in env.get(run).watch():
+                if entry.name == "ActionPending":
+                    break
+            if is_after_crash:
+                await env.crash()
+            with pytest.raises(InvalidValue, match="stays open"):
+                await env.engine.complete(keys[0], "no number")
+            first, second = await asyncio.gather(env.engine.complete(keys[0], 1), env.engine.complete(keys[0], 2), return_exceptions=True)
+            assert first is None
+            assert isinstance(second, CallClosed | perdure.errors.NotFound), second
+            assert await env.get(run).result() == 1
+            with pytest.raises(perdure.PerdureError):
+                await env.engine.complete(keys[0], 3)
