@@ -1,5 +1,6 @@
 """The engine for programs without an event loop: same names, same effects, and a thread that never leaves anybody waiting for ever."""
 
+import asyncio
 import inspect
 import signal as signals
 import threading
@@ -266,3 +267,30 @@ def test_the_methods_are_those_of_the_engine_with_await(plain: type, full: type)
 
 def public_options(owner: Callable[..., Any]) -> list[str]:
     return list(inspect.signature(owner).parameters)
+
+
+def test_a_wait_that_has_ended_leaves_nothing_behind(engine: blocking.Engine) -> None:
+    loop: Any = engine._thread._loop
+    run = engine.start(signalled)
+    until(run, "SignalAwaited")
+    before = len(asyncio.all_tasks(loop))
+    for _ in range(20):
+        with pytest.raises(TimeoutError):
+            run.result(timeout=0)
+    until(run, "SignalAwaited")
+    assert len(asyncio.all_tasks(loop)) <= before + 1
+
+
+def test_a_client_that_waits_on_another_engine_is_told_when_its_own_closes(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/app.db"
+    with blocking.Engine(url, registry=registry) as node, ThreadPoolExecutor(1) as pool:
+        run = node.start(signalled.options(id="s"))
+        client = blocking.Engine(url, registry=registry, is_client=True).open()
+        assert not client.is_node
+        handle = client.get("s", signalled)
+        wait: Future[Any] = pool.submit(handle.result)
+        until(handle, "SignalAwaited")
+        client.close()
+        assert isinstance(wait.exception(30), EngineClosed)
+        run.send(go, 1)
+        assert run.result() == 1
