@@ -22,9 +22,9 @@ async def clock(number: int = 0) -> int:
     """Starts a run of its own for each tick, as a schedule does."""
     await asyncio.sleep(60)
     await tick.options(id=f"tick-{number}").start(number)
-    if number == 4:
-        return number
-    perdure.continue_as_new(number + 1)
+    if number < 4:
+        perdure.continue_as_new(number + 1)
+    return number
 
 
 @workflow(name="incarnations_slow")

@@ -37,7 +37,7 @@ async def reads(count: int) -> str:
 
 @workflow(name="limits_endless")
 async def endless() -> None:
-    while True:
+    while True:  # noqa: ASYNC110
         await asyncio.sleep(0)
 
 

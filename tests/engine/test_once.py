@@ -1,7 +1,6 @@
 """Signals and updates with ids, and outcomes, take effect once: over repeats, restarts and new incarnations (G4, G5)."""
 
 import asyncio
-from typing import Any
 
 import pytest
 

@@ -1,8 +1,9 @@
 """While the store is in trouble the engine waits; then it goes on, and nothing was lost (G2, M31)."""
 
 import asyncio
+import logging
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -39,20 +40,34 @@ async def waits() -> str:
     return await word.receive()
 
 
-async def in_trouble(engine: Engine) -> None:
-    """Wait until a commit has failed."""
-    while engine.node is None or engine.node.committer.trouble is None:
-        await asyncio.sleep(0.001)
+class Trouble(logging.Handler):
+    """Set when the engine says that its store did not answer."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.came = asyncio.Event()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if "did not answer" in record.getMessage():
+            self.came.set()
+
+
+@pytest.fixture
+def came() -> Iterator[asyncio.Event]:
+    handler, logger = Trouble(), logging.getLogger("perdure.engine")
+    logger.addHandler(handler)
+    yield handler.came
+    logger.removeHandler(handler)
 
 
 @pytest.mark.covers("M31")
-async def test_a_full_disk_is_waited_out(tmp_path: Path) -> None:
+async def test_a_full_disk_is_waited_out(tmp_path: Path, came: asyncio.Event) -> None:
     made.clear()
     store = SqliteStore(tmp_path / "x.db")
     async with Engine(store) as engine:
         await store._writing.do(lambda connection: connection.execute("pragma max_page_count = 60"))
         run = await engine.start(steps, 10)
-        await in_trouble(engine)
+        await asyncio.wait_for(came.wait(), 20)
         assert not (await run.status()).is_final
         await store._writing.do(lambda connection: connection.execute("pragma max_page_count = 1000000"))
         assert await asyncio.wait_for(run.result(), 20) == 10
@@ -61,26 +76,26 @@ async def test_a_full_disk_is_waited_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.covers("M31")
-async def test_a_database_that_another_program_has_locked_is_waited_for(tmp_path: Path) -> None:
+async def test_a_database_that_another_program_has_locked_is_waited_for(tmp_path: Path, came: asyncio.Event) -> None:
     made.clear()
     store = SqliteStore(tmp_path / "x.db", busy_ms=10)
     async with Engine(store) as engine:
         with closing(sqlite3.connect(tmp_path / "x.db", isolation_level=None)) as other:
             other.execute("begin immediate")
             starting = asyncio.ensure_future(engine.start(steps, 3))
-            await in_trouble(engine)
+            await asyncio.wait_for(came.wait(), 20)
             assert not starting.done(), "a start is acknowledged after its commit, not before"
         assert await asyncio.wait_for((await starting).result(), 20) == 3
     await store.close()
     assert made == [0, 1, 2]
 
 
-async def test_a_file_that_cannot_be_written_for_a_while_is_waited_for(tmp_path: Path) -> None:
+async def test_a_file_that_cannot_be_written_for_a_while_is_waited_for(tmp_path: Path, came: asyncio.Event) -> None:
     store = SqliteStore(tmp_path / "x.db")
     async with Engine(store) as engine:
         await store._writing.do(lambda connection: connection.execute("pragma query_only = on"))
         starting = asyncio.ensure_future(engine.start(steps, 3))
-        await in_trouble(engine)
+        await asyncio.wait_for(came.wait(), 20)
         await store._writing.do(lambda connection: connection.execute("pragma query_only = off"))
         assert await asyncio.wait_for((await starting).result(), 20) == 3
     await store.close()
@@ -132,7 +147,7 @@ async def test_a_node_whose_lease_was_taken_writes_nothing_more_and_stands_by(tm
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
             other.execute("update lease set epoch = epoch + 1, node = 'second'")
             before = other.execute("select count(*) from journal").fetchone()
-            with pytest.raises(Exception, match="closed|lost|fenced"):
+            with pytest.raises(Exception, match=r"closed|lost|fenced"):
                 await asyncio.wait_for(run.send(word, "x"), 10)
             assert not engine.is_node
             assert other.execute("select count(*) from journal").fetchone() == before
