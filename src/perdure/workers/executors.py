@@ -47,7 +47,7 @@ class LocalPerformance:
 
 
 class LocalPerformer:
-    """``threads_max``: plain actions that run at once."""
+    """``threads_max``: plain actions that run at once. ``late``: values that came after their attempt was over, and were dropped."""
 
     def __init__(self, clock: Clock, serializer: Serializer, threads_max: int) -> None:
         self._clock = clock
@@ -55,6 +55,7 @@ class LocalPerformer:
         self._threads_max = threads_max
         self._pool: ThreadPoolExecutor | None = None
         self._running: set[LocalPerformance] = set()
+        self.late = 0
 
     def perform(self, attempt: Attempt, deliver: Deliver, beat: Beat) -> Performance:
         loop = asyncio.get_running_loop()
@@ -104,7 +105,7 @@ class LocalPerformer:
             enter(performance.current)
             args, kwargs = self._arguments(performance.attempt)
             function: Any = performance.attempt.spec.function
-            outcome = self._success(performance, await function(*args, **kwargs))
+            outcome = self._in_time(performance, self._success(performance, await function(*args, **kwargs)))
         except asyncio.CancelledError as error:
             outcome = self._cancelled(performance, error)
         except BaseException as error:
@@ -119,7 +120,7 @@ class LocalPerformer:
             enter(performance.current)
             args, kwargs = self._arguments(performance.attempt)
             function: Any = performance.attempt.spec.function
-            work = partial(contextvars.copy_context().run, partial(function, *args, **kwargs))
+            work = partial(contextvars.copy_context().run, partial(self._watched, performance, function, args, kwargs))
             outcome = self._success(performance, await loop.run_in_executor(self._pool, work))
         except asyncio.CancelledError as error:
             outcome = self._cancelled(performance, error)
@@ -152,6 +153,18 @@ class LocalPerformer:
             self._serializer.decode(content, returns, "the result", name)
         except InvalidValue as error:
             raise GiveUp(str(error)) from error
+
+    def _in_time(self, performance: LocalPerformance, outcome: Outcome) -> Outcome:
+        """What an action returns after it was cancelled or timed out is dropped: the first word on an attempt counts (G4)."""
+        if performance.cancel_reason is None:
+            return outcome
+        self.late += 1
+        return Outcome(failure=performance.cancel_reason, took_us=outcome.took_us, error_types=_TIMED_OUT)
+
+    def _watched(self, performance: LocalPerformance, function: Any, args: list[Any], kwargs: dict[str, Any]) -> Any:
+        value = function(*args, **kwargs)
+        self.late += performance.is_over
+        return value
 
     def _cancelled(self, performance: LocalPerformance, error: asyncio.CancelledError) -> Outcome:
         failure = performance.cancel_reason or failure_of(error, is_final=True)
