@@ -11,7 +11,7 @@ from typing import Any, assert_type
 from uuid import UUID
 
 import perdure
-from perdure import Engine, Limits, Retry, Run, Status, action, query, signal, update, workflow
+from perdure import Engine, Limits, Retry, Run, Status, action, blocking, query, signal, update, workflow
 from perdure.insight import AnyReason, Entry
 from perdure.model.run import RunRow
 
@@ -158,6 +158,18 @@ async def use(engine: Engine, url: str) -> None:
     assert_type(await engine.list(status="stalled", tag="vip", definition="thumbnails"), list[RunRow])
     await engine.complete("key", 3)
     await engine.fail("key", ValueError("no"))
+
+
+def use_without_await(engine: blocking.Engine, url: str) -> None:
+    assert_type(engine.run(thumbnails, url, [60]), list[str])
+    run = engine.start(thumbnails, url, [60])
+    assert_type(run.result(timeout="1m"), list[str])
+    assert_type(run.status(), Status)
+    run.send(approval, Decision(ok=True))
+    assert_type(engine.start(cart, "ann").update(Cart.add, 2), int)
+    assert_type(engine.get("img-42", thumbnails), blocking.Run[list[str]])
+    for entry in run.watch():
+        assert_type(entry, Entry)
 
 
 async def main() -> None:
