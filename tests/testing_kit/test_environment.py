@@ -8,7 +8,7 @@ import pytest
 
 import perdure
 from perdure import Retry, action, signal, workflow
-from perdure.testing import Environment, NothingMoves
+from perdure.testing import Environment, NothingMoves, NotSettled
 
 go = signal("go", str)
 
@@ -171,3 +171,63 @@ async def test_a_plain_action_that_never_ends_is_named() -> None:
             door.set()
     finally:
         door.set()
+
+
+def test_a_loop_that_does_not_show_what_is_ready_settles_too() -> None:
+    uvloop = pytest.importorskip("uvloop")
+
+    async def scenario() -> None:
+        async with Environment() as env:
+            assert len(await env.run(naps, 3)) == 3
+            run = await env.start(naps.options(id="again"), 2)
+            await env.advance("1d")
+            await env.crash()
+            await env.advance("1d")
+            assert len(await env.get(run.id).result()) == 2
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(scenario())
+
+
+async def test_advance_stops_at_each_alarm_in_order(perdure_env: Environment) -> None:
+    seen: list[str] = []
+
+    @action
+    async def note(word: str) -> None:
+        seen.append(f"{word} {perdure_env.now:%H:%M}")
+
+    @workflow
+    async def two_clocks() -> None:
+        async def every(minutes: int, word: str) -> None:
+            for _ in range(2):
+                await asyncio.sleep(minutes * 60)
+                await note(word)
+
+        await asyncio.gather(every(2, "slow"), every(1, "fast"))
+
+    await perdure_env.start(two_clocks)
+    await perdure_env.advance("1h")
+    assert seen[0] == "fast 00:01"
+    assert sorted(seen[1:3]) == ["fast 00:02", "slow 00:02"]
+    assert seen[3:] == ["slow 00:04"]
+
+
+async def test_a_year_of_an_idle_engine_costs_nothing(perdure_env: Environment) -> None:
+    run = await perdure_env.start(naps, 1)
+    await perdure_env.advance("365d")
+    assert await run.status() == "completed"
+
+
+async def test_something_that_never_rests_is_named(monkeypatch: pytest.MonkeyPatch, perdure_env: Environment) -> None:
+    monkeypatch.setattr("perdure.testing.quiet._TURNS_MAX", 100)
+
+    loop = asyncio.get_running_loop()
+
+    def spin() -> None:
+        nonlocal spinning
+        spinning = loop.call_soon(spin)
+
+    spinning = loop.call_soon(spin)
+    with pytest.raises(NotSettled, match="something is still ready"):
+        await perdure_env.settle()
+    spinning.cancel()
