@@ -168,6 +168,8 @@ async def test_what_a_thread_returns_after_its_time_is_dropped_and_counted() -> 
         names = [entry.name async for entry in run.journal()]
         assert names.count("ActionCompleted") == 1
         assert isinstance(performer := env.engine.node.around.performer, LocalPerformer)  # type: ignore[union-attr]
+        assert performer._pool is not None
+        await asyncio.to_thread(performer._pool.shutdown)
         assert performer.late == 1
 
 
