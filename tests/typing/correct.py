@@ -128,7 +128,8 @@ class Timer:
 async def use(engine: Engine, url: str) -> None:
     assert_type(await engine.run(thumbnails, url, [60]), list[str])
     assert_type(await engine.run(thumbnails, url=url, sizes=[60]), list[str])
-    print(await engine.run(thumbnails, url, [60]))  # Where any object will do, the result is still that of the workflow.
+    # Where any object will do, the result is still that of the workflow.
+    print(await engine.run(thumbnails, url, [60]))  # noqa: T201
     run = await engine.start(thumbnails.options(id="img-42", tags=["vip"], on_ended="restart"), url, [60])
     assert_type(run, Run[list[str]])
     assert_type(await run.result(), list[str])

@@ -50,7 +50,7 @@ class CurrentAttempt:
         self._attempt = attempt
         self._serializer = serializer
         self._beat = beat
-        self.is_cancelled = False
+        self.is_cancelled: bool = False
         """Nobody waits for this attempt any more: it was cancelled or timed out. A threaded action should look, and return."""
 
     @property
@@ -93,10 +93,6 @@ class CurrentAttempt:
 
     def _stop(self) -> NoReturn:
         raise GiveUp(f"attempt {self.number} of {self._attempt.spec.name} was cancelled")
-
-    def cancel(self) -> None:
-        """The action will see that nobody waits any more. Called by the engine; safe to call twice and from any thread."""
-        self._cancelled.set()
 
 
 def enter(current: CurrentAttempt) -> None:
