@@ -221,3 +221,8 @@ def test_a_result_that_depends_on_which_action_ends_first_is_reported_when_shuff
         return [await done for done in asyncio.as_completed([fetch(n) for n in range(6)])]
 
     assert "is now" in problems(crash_everywhere(first_come, shuffle=True))
+
+
+def test_an_attempt_that_was_lost_and_is_made_again_in_silence_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Dispatcher, "lost_arrivals", lambda self, run, begun: [])
+    assert "began again, and the journal has no lost attempt" in problems(crash_everywhere(three_steps))

@@ -3,7 +3,7 @@
 It reads every commit and sees every attempt, and objects to
 
 * an attempt that begins before its call, or before the failure of the attempt before it, is durable;
-* an attempt of a call whose outcome is durable, or an attempt that begins twice in one life of the node;
+* an attempt of a call whose outcome is durable, or one that begins again without having been recorded as lost;
 * an attempt that begins before its retry is due;
 * an outcome that is recorded twice, or that no attempt gave.
 """
@@ -48,7 +48,7 @@ class EffectsBook:
         self.life = 0
         self._clock = clock
         self._incarnations: dict[RunId, list[int]] = {}
-        self._begun: set[tuple[CallKey, int, int]] = set()
+        self._begun: dict[tuple[CallKey, int], int] = {}
         self._delivered: set[tuple[CallKey, int]] = set()
         self._blobs: dict[str, bytes] = {}
 
@@ -126,9 +126,12 @@ class EffectsBook:
             self._object(f"{what} began when the journal was at attempt {call.attempt}")
         elif self._clock.now_us() < call.not_before_us:
             self._object(f"{what} began {span_text(call.not_before_us - self._clock.now_us())} too early")
-        if (key, number, self.life) in self._begun:
-            self._object(f"{what} began twice in one life of the node")
-        self._begun.add((key, number, self.life))
+        if (key, number) in self._begun:
+            where = (
+                "twice in one life of the node" if self._begun[key, number] == self.life else "again, and the journal has no lost attempt"
+            )
+            self._object(f"{what} began {where}")
+        self._begun[key, number] = self.life
 
     def deliver(self, attempt: Attempt, outcome: Outcome) -> None:
         if outcome.content is not None:
