@@ -380,9 +380,12 @@ def _share_interpreter() -> None:
 
 
 def _declared(workflow: Any) -> Any:
-    if not isinstance(workflow, Workflow | str):
-        raise InvalidOption(option="the workflow to start", found=repr(workflow), expected="what @workflow made of it, or its name")
-    return workflow
+    if isinstance(workflow, str):
+        return workflow
+    if isinstance(workflow, Workflow):
+        known: Workflow[..., Any] = workflow
+        return known
+    raise InvalidOption(option="the workflow to start", found=repr(workflow), expected="what @workflow made of it, or its name")
 
 
 def list_of_statuses() -> list[str]:

@@ -89,8 +89,11 @@ def _plain_args(error: BaseException) -> Raw | UnsetType:
 def _making_args(error: BaseException) -> tuple[Any, ...]:
     """What it is made of again: more than ``args`` where a class says so, as ``OSError`` does of its file name."""
     made: Any = error.__reduce__()
-    is_own = isinstance(made, tuple) and len(made) > 1 and made[0] is type(error) and isinstance(made[1], tuple)
-    return made[1] if is_own else error.args
+    match made:
+        case (kind, tuple() as args, *_) if kind is type(error):
+            return args
+        case _:
+            return error.args
 
 
 def _listed(args: Any) -> Any:
