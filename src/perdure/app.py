@@ -380,12 +380,9 @@ def _share_interpreter() -> None:
 
 
 def _declared(workflow: Any) -> Any:
-    if isinstance(workflow, str):
-        return workflow
-    if isinstance(workflow, Workflow):
-        known: Workflow[..., Any] = workflow
-        return known
-    raise InvalidOption(option="the workflow to start", found=repr(workflow), expected="what @workflow made of it, or its name")
+    if not issubclass(type(workflow), Workflow | str):
+        raise InvalidOption(option="the workflow to start", found=repr(workflow), expected="what @workflow made of it, or its name")
+    return workflow
 
 
 def list_of_statuses() -> list[str]:
