@@ -167,7 +167,9 @@ async def test_what_a_thread_returns_after_its_time_is_dropped_and_counted() -> 
         assert await run.result() == "second!"
         names = [entry.name async for entry in run.journal()]
         assert names.count("ActionCompleted") == 1
-        assert isinstance(performer := env.engine.node.around.performer, LocalPerformer)  # type: ignore[union-attr]
+        assert env.engine.node is not None
+        performer = env.engine.node.around.performer
+        assert isinstance(performer, LocalPerformer)
         assert performer._pool is not None
         await asyncio.to_thread(performer._pool.shutdown)
         assert performer.late == 1

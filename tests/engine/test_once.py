@@ -118,3 +118,34 @@ async def test_of_two_outcomes_the_first_counts_and_one_of_the_wrong_type_leaves
             assert await env.get(run).result() == 1
             with pytest.raises(perdure.PerdureError):
                 await env.engine.complete(keys[0], 3)
+
+
+@workflow(name="once_seats")
+class Seats:
+    def __init__(self) -> None:
+        self.taken: list[int] = []
+
+    async def run(self) -> list[int]:
+        await word.receive()
+        return self.taken
+
+    @perdure.update
+    def take(self, seat: int) -> int:
+        self.taken.append(seat)
+        return len(self.taken)
+
+    @take.validator
+    def check(self, seat: int) -> None:
+        if len(self.taken) >= 3:
+            raise ValueError("full")
+
+
+@pytest.mark.covers("I29")
+async def test_an_update_is_judged_by_the_state_that_it_meets_however_many_come_at_once(store: AnyStore) -> None:
+    async with Environment(store) as env:
+        run = await env.engine.start(Seats)
+        answers = await asyncio.gather(*(run.update(Seats.take, seat) for seat in range(10)), return_exceptions=True)
+        assert answers[:3] == [1, 2, 3]
+        assert [str(answer) for answer in answers[3:]] == ["full"] * 7
+        await run.send(word, "end")
+        assert await run.result() == [0, 1, 2]

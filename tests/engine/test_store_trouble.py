@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from perdure import Engine, action, signal, workflow
+from perdure import Engine, Limits, action, signal, workflow
 from perdure.model.errors import StoreUnavailable
 from perdure.stores.memory import MemoryStore
 from perdure.stores.sqlite import SqliteStore
@@ -136,6 +136,22 @@ async def test_reads_that_fail_for_a_while_leave_no_run_timer_or_message_forgott
         await env.settle()
         assert len(await asyncio.wait_for(env.get(run).result(), 10)) == 100_000
     assert store.left == 0 or failing in ("blobs", "addressed", "has_news")
+
+
+@pytest.mark.parametrize("failing", ["load", "due", "next_wake_us"])
+async def test_a_sleeper_wakes_though_nothing_but_its_timer_reminds_the_engine_of_it(failing: str) -> None:
+    @workflow(name="trouble_sleeps")
+    async def sleeps() -> str:
+        await asyncio.sleep(60)
+        await asyncio.sleep(60)
+        return "woken"
+
+    store = Moody(failing, 3)
+    async with Environment(store, limits=Limits(runs_idle_max=0)) as env:
+        run = await env.start(sleeps)
+        store.is_moody = True
+        assert await asyncio.wait_for(env.finish(run), 10) == "woken"
+    assert store.left == 0
 
 
 @pytest.mark.covers("M17")

@@ -56,6 +56,10 @@ class Decider(Protocol):
         """React again to what the row recorded and give the commands; raises `ReplayMismatch` if the commands differ from its facts."""
         ...
 
+    def has_validator(self, method: str) -> bool:
+        """Tell whether the answer of `refusal` for this update method depends on the state of the run."""
+        ...
+
     def refusal(self, update: Updated) -> Failure | None:
         """Tell why an update cannot be taken now; ``None`` if it can."""
         ...

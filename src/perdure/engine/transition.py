@@ -18,7 +18,7 @@ from perdure.model.fact import AnyFact
 from perdure.model.message import RequestCancel, SendSignal
 from perdure.model.payload import Attachments
 from perdure.model.run import HELD, Status
-from perdure.model.stimulus import Begun
+from perdure.model.stimulus import Begun, Updated
 from perdure.ports.definitions import Definitions
 from perdure.ports.store import Batch
 
@@ -38,7 +38,7 @@ class Transitions:
 
     def advance(self, run: LiveRun, batch: Batch, now_us: int) -> Piece:
         """Take in all that waits for the run. Whatever goes wrong in the run's own code stalls that run and nothing else (G6)."""
-        arrivals, run.arrivals = _with_start_alone(run)
+        arrivals, run.arrivals = _share(run)
         now_us = run.last_us = max(now_us, run.last_us)
         accepted = self._intake.sift(run, arrivals)
         for arrival in arrivals:
@@ -128,13 +128,22 @@ class Transitions:
             change_row(run, status, wake_us, batch, state=state, reason=run.row.reason and run.missing_action())
 
 
-def _with_start_alone(run: LiveRun) -> tuple[list[Arrival], list[Arrival]]:
-    """Part what goes into this transition from what waits: nothing is judged by a run that has not taken its first step."""
-    if len(run.arrivals) > 1 and run.number < run.row.base:
-        for place, arrival in enumerate(run.arrivals, 1):
-            if type(arrival.stimulus) is Begun:
-                return run.arrivals[:place], run.arrivals[place:]
-    return run.arrivals, []
+def _share(run: LiveRun) -> tuple[list[Arrival], list[Arrival]]:
+    """Part what goes into this transition from what waits for the next.
+
+    An update is judged before it is taken in, so what is to change the state that it must be judged by goes before it: the run's first
+    step, and whatever came earlier than an update that has a validator.
+    """
+    arrivals = run.arrivals
+    for place in range(1, len(arrivals)):
+        stimulus = arrivals[place].stimulus
+        if type(arrivals[place - 1].stimulus) is Begun or (type(stimulus) is Updated and _has_validator(run, stimulus)):
+            return arrivals[:place], arrivals[place:]
+    return arrivals, []
+
+
+def _has_validator(run: LiveRun, update: Updated) -> bool:
+    return run.decider is not None and run.decider.has_validator(update.method)
 
 
 def _outlives(command: Command) -> bool:

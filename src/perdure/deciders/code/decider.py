@@ -174,6 +174,9 @@ class CodeDecider:
             serializer.decode(content, self._signature.returns, f"the result of {self.context.identity.definition}")
         return content
 
+    def has_validator(self, method: str) -> bool:
+        return self._instance.has_validator(method)
+
     def refusal(self, update: Updated) -> Failure | None:
         try:
             method = self._instance.update(update.method)

@@ -48,6 +48,9 @@ class Instance:
         self._target.__init__()
         return await self.entry(self._target, *args, **kwargs)
 
+    def has_validator(self, update: str) -> bool:
+        return update in self._updates and self._updates[update].validator is not None
+
     def update(self, name: str) -> Method:
         return self._method(self._updates, name, "update")
 
