@@ -244,7 +244,7 @@ async def test_a_signal_of_the_wrong_type_is_refused_and_the_run_goes_on(store: 
     async with Environment(store, registry=registry) as env:
         run = await env.engine.start(declare(registry), "hi")
         with pytest.raises(perdure.errors.InvalidValue, match="bad_go"):
-            await run.send(go, 1)  # type: ignore[arg-type]
+            await run.send(go, 1)  # type: ignore[misc]
         await run.send(go, "you")
         assert await run.result() == "HIYOU"
 

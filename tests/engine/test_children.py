@@ -4,7 +4,6 @@ import asyncio
 
 import pytest
 
-import perdure
 from perdure import Limits, Run, RunCancelled, Status, action, signal, workflow
 from perdure.model.errors import RunConflict
 from perdure.testing.env import Environment
@@ -172,4 +171,3 @@ async def test_a_crash_between_the_end_of_a_child_and_its_parent_s_next_step_los
         await env.crash()
         assert await env.get("p").result() == 3
         assert await env.get("p/1").status() is Status.COMPLETED
-        assert perdure.Status is Status

@@ -48,10 +48,11 @@ async def test_an_update_a_query_and_a_signal_that_wait_with_the_start_find_the_
         await env.kill()
         async with Engine(store, is_client=True) as client:
             run = await client.start(Cart)
-            asked = [asyncio.ensure_future(run.update(Cart.add, "book")), asyncio.ensure_future(run.query(Cart.look))]
+            adding = asyncio.ensure_future(run.update(Cart.add, "book"))
+            looking = asyncio.ensure_future(run.query(Cart.look))
             await posted(store, 3)
             await run.send(word, "end")
             await env.revive()
-            assert await asked[0] == 2
-            assert (await asked[1])[0] == "gift"
+            assert await adding == 2
+            assert (await looking)[0] == "gift"
             assert await run.result() == ["gift", "book", "end"]

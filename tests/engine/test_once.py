@@ -43,7 +43,7 @@ class Account:
 @action(name="once_outside")
 async def outside() -> int:
     keys.append(perdure.attempt().key)
-    return perdure.pending()  # type: ignore[no-any-return]
+    return perdure.pending()
 
 
 @workflow(name="once_asks")

@@ -9,7 +9,7 @@ import pytest
 
 import perdure
 from perdure import Limits, Registry, Status, action, signal, workflow
-from perdure.model.errors import RunFailed
+from perdure.insight import StalledReason
 from perdure.testing.env import Environment
 
 word = signal("stalls_word", str)
@@ -80,6 +80,7 @@ async def test_swapped_lines_stall_the_run_with_both_sides_and_it_finishes_when_
         await run.send(word, "3")
         assert await run.status() is Status.STALLED
         (reason,) = await run.why()
+        assert isinstance(reason, StalledReason)
         for part in (
             "row 1",
             "the journal has: a call of the action 'first'",
@@ -205,7 +206,9 @@ async def test_a_result_that_cannot_be_written_stalls_and_finishes_with_mended_c
     async with Environment(registry=code.registry, limits=Limits(callbacks_max=1_000)) as env:
         run = await env.start(code.deploy(unwritable).options(id="r"))
         assert await run.status() is Status.STALLED
-        assert "the result of process" in (await run.why())[0].problem
+        (reason,) = await run.why()
+        assert isinstance(reason, StalledReason)
+        assert "the result of process" in reason.problem
         code.deploy(writable)
         await run.resume()
         assert await run.result() == "1"
@@ -232,4 +235,3 @@ async def test_a_change_in_a_branch_not_reached_yet_disturbs_nothing() -> None:
         await env.crash()
         await env.get("r").send(word, "w")
         assert await env.get("r").result() == ["1", "w21", "2"]
-        assert RunFailed is perdure.RunFailed
