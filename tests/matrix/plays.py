@@ -36,7 +36,7 @@ async def branches() -> list[str]:
     async def one(text: str) -> str:
         return await shout(await shout(text) + "!")
 
-    return await asyncio.gather(*(one("x" * size) for size in (3, 1, 2)))
+    return await asyncio.gather(*(one("o" * size) for size in (3, 1, 2)))
 
 
 @workflow(name="plays_races")
@@ -159,7 +159,7 @@ def plain(played: Any, *args: Any) -> Play:
 
 
 PLAYS: dict[str, tuple[Play, Any]] = {
-    "branches": (plain(branches), ["XXX!", "X!", "XX!"]),
+    "branches": (plain(branches), ["OOO!", "O!", "OO!"]),
     "races": (play_races, ["A", "BB", "CCC", 1, "late"]),
     "children": (plain(parent), ["AA", "BBBB"]),
     "chance": (plain(chance), None),
