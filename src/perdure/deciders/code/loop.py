@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import gc
 import sys
 from asyncio import events
 from collections import deque
@@ -161,6 +162,9 @@ class WorkflowLoop(RefusingLoop):
 
     def drain(self) -> None:
         """Run callbacks in order until none is ready. Raises `TooManySteps` if that never happens."""
+        # A collection in the middle of user code would call finalizers and other libraries' callbacks there, as if the code had.
+        collects = gc.isenabled()
+        gc.disable()
         outer, hooks = events._get_running_loop(), sys.get_asyncgen_hooks()
         events._set_running_loop(self)
         sys.set_asyncgen_hooks(None, None)
@@ -169,6 +173,8 @@ class WorkflowLoop(RefusingLoop):
         finally:
             sys.set_asyncgen_hooks(*hooks)
             events._set_running_loop(outer)
+            if collects:
+                gc.enable()
 
     def _run_ready(self) -> None:
         ready, left = self._ready, self._callbacks_max
