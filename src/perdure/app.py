@@ -16,7 +16,7 @@ from perdure.client.remote import RemoteGateway
 from perdure.client.run import Run
 from perdure.deciders.code import guard
 from perdure.deciders.code.authoring import HasRun, StartOptions, Workflow
-from perdure.deciders.code.definition import Registry, default_registry
+from perdure.deciders.code.definition import Bindings, Registry, default_registry
 from perdure.deciders.decider import Tools
 from perdure.engine.node import Node, Surroundings
 from perdure.model.codec import Codec, Serializer
@@ -76,7 +76,7 @@ class Seat:
         if not await node.open():
             return False
         self.node = node
-        self.gateway = LocalGateway(node.desk, self._store, node.around.definitions)
+        self.gateway = LocalGateway(node.desk, self._store)
         return True
 
     def _on_lost(self, error: BaseException) -> None:
@@ -146,7 +146,7 @@ class Engine:
         self,
         store: str | Store = "sqlite:///perdure.db",
         *,
-        registry: Registry | None = None,
+        registry: Registry | Bindings | None = None,
         limits: Limits | None = None,
         codecs: Sequence[Codec] = (),
         known_codecs: Sequence[Codec] = (),
@@ -160,7 +160,7 @@ class Engine:
     ) -> None:
         self._limits = limits or Limits()
         self._serializer = Serializer(codecs, known_codecs, self._limits.payload_bytes_max)
-        self._registry = registry or default_registry
+        self._registry = (registry or default_registry).bound()
         self._store = open_store(store) if isinstance(store, str) else store
         self._owns_store = isinstance(store, str)
         self._clock: Clock = clock or SystemClock()
@@ -181,7 +181,7 @@ class Engine:
 
     def _make_node(self, on_lost: Callable[[BaseException], None]) -> Node:
         performer = LocalPerformer(self._clock, self._serializer, self._threads)
-        tools = Tools(self._serializer, self._limits)
+        tools = Tools(self._serializer, self._limits, self._registry.bind)
         around = Surroundings(self._store, self._clock, self._entropy, self._registry, performer, tools)
         return Node(around, name=self._name, on_lost=on_lost)
 
@@ -275,6 +275,7 @@ class Engine:
             contents = tuple(self._serializer.encode(value, "an argument") for value in args)
             keywords = {key: self._serializer.encode(value, "an argument") for key, value in kwargs.items()}
         else:
+            self._registry.bind(workflow.definition)
             name, version = workflow.definition.name, options.version or 0
             contents, keywords = workflow.definition.encode_arguments(self._serializer, args, kwargs)
         now_us = self._clock.now_us()

@@ -11,7 +11,7 @@ from typing import Any, Generic, ParamSpec, Self, TypeVar, overload
 from perdure.app import Engine as AsyncEngine
 from perdure.client.run import Run as AsyncRun
 from perdure.deciders.code.authoring import HasRun, Query, Signal, Update, Workflow
-from perdure.deciders.code.definition import Registry
+from perdure.deciders.code.definition import Bindings, Registry
 from perdure.insight import AnyReason, Entry
 from perdure.model.codec import Codec
 from perdure.model.duration import MICROSECONDS, Span, span_us
@@ -183,7 +183,7 @@ class Engine:
         self,
         store: str | Store = "sqlite:///perdure.db",
         *,
-        registry: Registry | None = None,
+        registry: Registry | Bindings | None = None,
         limits: Limits | None = None,
         codecs: Sequence[Codec] = (),
         known_codecs: Sequence[Codec] = (),

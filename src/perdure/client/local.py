@@ -5,29 +5,20 @@ from collections.abc import Sequence
 from perdure.client.gateway import Last, StartRequest
 from perdure.deciders.decider import BranchPlace
 from perdure.engine.desk import Desk
-from perdure.model.errors import DefinitionNotFound
 from perdure.model.ids import RunId
 from perdure.model.payload import Content
 from perdure.model.run import RunRow, Status
 from perdure.model.stimulus import Failed, Signalled, Succeeded, Updated
-from perdure.ports.definitions import Definitions
 from perdure.ports.store import Store
 
 
 class LocalGateway:
-    def __init__(self, desk: Desk, store: Store, definitions: Definitions) -> None:
+    def __init__(self, desk: Desk, store: Store) -> None:
         self.store = store
         self._desk = desk
-        self._definitions = definitions
 
     async def start(self, request: StartRequest) -> RunRow | None:
-        row = request.row
-        try:
-            definition = self._definitions.definition(row.definition, row.version or None)
-            row.version = definition.version
-        except DefinitionNotFound:
-            definition = None
-        return await self._desk.start(row, definition, request.begun, is_checked=request.is_checked, replaces=request.replaces)
+        return await self._desk.start(request.row, request.begun, is_checked=request.is_checked, replaces=request.replaces)
 
     async def signal(self, run: RunId, signal: Signalled) -> None:
         await self._desk.tell(run, signal)

@@ -86,10 +86,11 @@ class Decider(Protocol):
 
 
 class Tools(Struct, frozen=True):
-    """What every decider of an engine shares."""
+    """What every decider of an engine shares. ``bind`` tells the engine which definition a name means; raises `DefinitionConflict`."""
 
     serializer: Serializer
     limits: Limits
+    bind: Callable[["Definition"], None] = lambda definition: None
 
 
 class Definition(Protocol):

@@ -11,7 +11,16 @@ from perdure.engine.live import Arrival, LiveRun, Phase
 from perdure.engine.record import Told
 from perdure.model.call import ActionSpec
 from perdure.model.command import Cancel, Complete, Fail
-from perdure.model.errors import CallClosed, CallNotFound, EngineClosed, InvalidValue, RunEnded, RunNotFound, Unavailable
+from perdure.model.errors import (
+    CallClosed,
+    CallNotFound,
+    DefinitionNotFound,
+    EngineClosed,
+    InvalidValue,
+    RunEnded,
+    RunNotFound,
+    Unavailable,
+)
 from perdure.model.ids import CallName, RunId, call_key
 from perdure.model.payload import Content
 from perdure.model.run import RunRow, Status
@@ -34,9 +43,7 @@ class Desk:
         node.pump.on_refused = self._on_refused
         node.pump.on_commit = self._on_commit
 
-    async def start(
-        self, row: RunRow, definition: Definition | None, begun: Begun, *, is_checked: bool, replaces: bool = False
-    ) -> RunRow | None:
+    async def start(self, row: RunRow, begun: Begun, *, is_checked: bool, replaces: bool = False) -> RunRow | None:
         """The run is durable; gives the row that was there before if its id was taken. ``replaces``: one that has ended gives way."""
         self._require_open(f"the start of {row.definition!r}")
         if (under_way := self._starts.get(row.id)) is not None:
@@ -48,7 +55,7 @@ class Desk:
         try:
             if is_checked and (known := await self._known(row.id, replaces=replaces)) is not None:
                 return known
-            self._begin(row, definition, begun, is_checked=is_checked, replaces=replaces)
+            self._begin(row, begun, is_checked=is_checked, replaces=replaces)
             return await future
         finally:
             self._starts.pop(row.id, None)
@@ -59,19 +66,22 @@ class Desk:
         known = await self._node.around.store.row(run)
         return None if known is None or (replaces and known.status.is_final) else known
 
-    def _begin(self, row: RunRow, definition: Definition | None, begun: Begun, *, is_checked: bool, replaces: bool) -> None:
-        pump = self._node.pump
+    def _begin(self, row: RunRow, begun: Begun, *, is_checked: bool, replaces: bool) -> None:
+        node, pump = self._node, self._node.pump
         if replaces:
             pump.committer.batch.replaced.add(row.id)
-        if definition is None:
-            pump.park_start(row, begun, f"the workflow {row.definition!r} is not registered on this node", is_checked=is_checked)
+        try:
+            definition: Definition = node.around.definitions.definition(row.definition, row.version or None)
+        except DefinitionNotFound as error:
+            self._node.starter.park_start(row, begun, str(error), is_checked=is_checked)
         else:
-            pump.begin(row, definition, begun, is_checked=is_checked, now_us=self._node.around.clock.now_us())
+            row.version = definition.version
+            self._node.starter.begin(row, definition, begun, is_checked=is_checked, now_us=node.around.clock.now_us())
         pump.schedule()
 
     async def tell(self, run: RunId, stimulus: Stimulus) -> Any:
         """The stimulus is durable; for an update, gives the content of its answer. Raises `RunNotFound`, `RunEnded`, or its refusal."""
-        live = await self._node.live(run)
+        live = await self._node.fetcher.live(run)
         done = self._promise()
         self._node.pump.tell(live, Arrival(stimulus, done=done))
         return await done
@@ -92,7 +102,7 @@ class Desk:
 
     async def cancel(self, run: RunId, reason: str) -> bool:
         """The run has been asked to end; ``False`` if it has ended already."""
-        live = await self._node.live(run)
+        live = await self._node.fetcher.live(run)
         if live.phase is Phase.STOPPED:
             self._node.pump.cancel_stopped(live, reason)
             await self._node.committer.idle()
@@ -105,16 +115,16 @@ class Desk:
 
     async def resume(self, run: RunId) -> Status:
         """A stalled run was replayed anew; gives its status after that. Raises `RunEnded`."""
-        live = await self._node.live(run)
+        live = await self._node.fetcher.live(run)
         if live.phase is Phase.ENDED:
             raise RunEnded(run=run, status=live.row.status, asked="resume")
         if live.phase is Phase.STOPPED:
-            live = await self._node.reload(live)
+            live = await self._node.fetcher.reload(live)
             await self._node.committer.idle()
         return live.row.status
 
     async def query(self, run: RunId, method: str, args: Sequence[Content], kwargs: dict[str, Content]) -> Content:
-        return await self.ask(await self._node.live(run), method, args, kwargs)
+        return await self.ask(await self._node.fetcher.live(run), method, args, kwargs)
 
     async def ask(self, run: LiveRun, method: str, args: Sequence[Content], kwargs: dict[str, Content]) -> Content:
         """Answer from the state that is durable or about to be; raises `Unavailable` for a run without a mind."""
@@ -126,7 +136,7 @@ class Desk:
 
     async def places(self, run: RunId) -> list[BranchPlace]:
         """Tell where the branches of a run stand; empty for one that cannot run here."""
-        live = await self._node.live(run)
+        live = await self._node.fetcher.live(run)
         return live.decider.places() if live.decider is not None else []
 
     async def give_outcome(self, run: RunId, base: int, outcome: Stimulus) -> None:
@@ -134,7 +144,7 @@ class Desk:
         stays open (I32).
         """
         assert isinstance(outcome, Succeeded | Failed)
-        live = await self._node.live(run)
+        live = await self._node.fetcher.live(run)
         key = call_key(run, base, outcome.call)
         open_call = live.ledger.calls.get(outcome.call)
         if live.phase is Phase.ENDED or live.row.base != base:

@@ -1,7 +1,7 @@
 """Every error Perdure raises.
 
 PerdureError
-├── NotFound ............ the thing named does not exist          RunNotFound CallNotFound DefinitionNotFound
+├── NotFound ............ the thing named does not exist          RunNotFound CallNotFound DefinitionNotFound DefinitionAmbiguous
 ├── Conflict ............ it exists with other content or state   RunConflict SignalConflict RunEnded CallClosed DefinitionConflict
 ├── Invalid ............. the input is wrong; do not try again    InvalidOption InvalidArguments InvalidValue CorruptJournal
 ├── Unavailable ......... try again later                         StoreUnavailable EngineClosed AnswerOverdue
@@ -48,6 +48,10 @@ class CallNotFound(NotFound):
 
 class DefinitionNotFound(NotFound):
     text = "{what} {name!r} is not registered here. Known: {known}. Import the module that declares it before the engine starts."
+
+
+class DefinitionAmbiguous(DefinitionNotFound):
+    text = "Two workflows are named {name!r} (version {version}): {first} and {second}. Give one of them name=… or version=…, then resume."
 
 
 class Conflict(PerdureError):

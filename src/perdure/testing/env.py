@@ -11,7 +11,7 @@ from typing import Any, ParamSpec, Protocol, Self, TypeVar, overload, runtime_ch
 from perdure.app import Engine
 from perdure.client.run import Run
 from perdure.deciders.code.authoring import HasRun, Workflow
-from perdure.deciders.code.definition import Registry
+from perdure.deciders.code.definition import Bindings, Registry, default_registry
 from perdure.model.codec import Codec
 from perdure.model.duration import Span, instant, instant_us, span_us
 from perdure.model.limits import Limits
@@ -54,7 +54,7 @@ class Environment:
         self,
         store: Store | None = None,
         *,
-        registry: Registry | None = None,
+        registry: Registry | Bindings | None = None,
         limits: Limits | None = None,
         codecs: Sequence[Codec] = (),
         known_codecs: Sequence[Codec] = (),
@@ -66,7 +66,8 @@ class Environment:
         self.store: Store = store or MemoryStore()
         self.clock = VirtualClock(start)
         self.entropy = VirtualEntropy(seed)
-        self._registry = registry
+        # Kept over crashes and restarts, as a module is: what was started is what its name means.
+        self._registry = (registry or default_registry).bound()
         self._limits = limits
         self._codecs = codecs
         self._known_codecs = known_codecs
@@ -248,7 +249,7 @@ class Environment:
 def _housekeeping(engine: Engine) -> list[Alarm]:
     """Give the alarms that ring again and again without anything to do: nobody moves time for their sake."""
     node = engine.node
-    return [] if node is None else list(node._alarms.values())
+    return [] if node is None else list(node.rounds.alarms.values())
 
 
 def _performer(engine: Engine) -> LocalPerformer | None:

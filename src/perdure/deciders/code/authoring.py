@@ -177,6 +177,7 @@ class Workflow(Generic[P, R_co]):
         return start.run
 
     def _child(self, context: RunContext, args: tuple[Any, ...], kwargs: dict[str, Any], *, is_detached: bool) -> commands.StartChild:
+        context.mean(self.definition)
         call = context.open_call()
         contents, keywords = self.definition.encode_arguments(context.tools.serializer, args, kwargs)
         options = self.start_options

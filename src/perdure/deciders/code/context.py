@@ -12,10 +12,10 @@ from msgspec import Raw, Struct
 from perdure.deciders.code.channels import Channel, Reader, taking
 from perdure.deciders.code.loop import Callback, DurableTimer, WorkflowLoop
 from perdure.deciders.code.places import here, line_of
-from perdure.deciders.decider import RunIdentity, Tools
+from perdure.deciders.decider import Definition, RunIdentity, Tools
 from perdure.model import command as commands
 from perdure.model.call import ActionSpec
-from perdure.model.errors import ForbiddenInWorkflow, InvalidValue, ReplayMismatch, TooManyCalls
+from perdure.model.errors import DefinitionConflict, ForbiddenInWorkflow, InvalidValue, ReplayMismatch, TooManyCalls
 from perdure.model.failure import exception_of
 from perdure.model.ids import CallName, RunId
 from perdure.model.payload import Content, packed
@@ -228,6 +228,13 @@ class RunContext:
         if self._state_changed:
             self._state_changed = False
             self.commands.append(commands.Publish(Raw(packed(self.tools.serializer.encode(self.state, "the published state")))))
+
+    def mean(self, definition: Definition) -> None:
+        """The engine means this definition by its name; two of one name stall the run before a child gets the wrong code."""
+        try:
+            self.tools.bind(definition)
+        except DefinitionConflict as error:
+            self.violate(error)
 
     def child_id(self, call: CallName) -> RunId:
         """Name a child after its parent and the call, so that a replay names it alike."""

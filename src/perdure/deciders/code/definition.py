@@ -10,7 +10,7 @@ from perdure.deciders.code.signature import Signature
 from perdure.deciders.decider import Decider, Definition, RunIdentity, Tools
 from perdure.model.call import ActionSpec
 from perdure.model.codec import Serializer
-from perdure.model.errors import DefinitionConflict, DefinitionNotFound, InvalidOption
+from perdure.model.errors import DefinitionAmbiguous, DefinitionConflict, DefinitionNotFound, InvalidOption
 from perdure.model.payload import Content
 
 CHECKS = ("none", "simple", "strict")
@@ -56,55 +56,46 @@ class CodeDefinition:
 
 
 class Registry:
-    """The definitions and actions that a process knows by name."""
+    """The definitions and actions that a process knows by name.
+
+    Two of one name and version from different places may be known: which is meant is decided where it matters (see `Bindings`).
+    """
 
     def __init__(self) -> None:
-        self._definitions: dict[tuple[str, int], Definition] = {}
-        self._latest: dict[str, int] = {}
-        self._actions: dict[str, ActionSpec] = {}
+        self._definitions: dict[tuple[str, int], dict[str, Definition]] = {}
+        self._actions: dict[str, dict[str, ActionSpec]] = {}
         self._listeners: list[Callable[[], None]] = []
 
     def add_definition(self, definition: Definition) -> None:
-        """The definition is known. One of that name and version from another module-level place raises `DefinitionConflict`."""
-        key = (definition.name, definition.version)
-        known = self._definitions.get(key)
-        if known is not None and _is_other(getattr(known, "entry", known), getattr(definition, "entry", definition)):
-            raise DefinitionConflict(
-                what="workflows", name=definition.name, version=definition.version, first=known.source, second=definition.source
-            )
-        self._definitions[key] = definition
-        self._latest[definition.name] = max(definition.version, self._latest.get(definition.name, definition.version))
+        """The definition is known; one that came from the same place before is replaced."""
+        self._definitions.setdefault((definition.name, definition.version), {})[place_of(definition)] = definition
         self._tell()
 
     def add_action(self, spec: ActionSpec) -> None:
-        """The action is known. One of that name from another module-level place raises `DefinitionConflict`."""
-        known = self._actions.get(spec.name)
-        if known is not None and known.function is not None and _is_other(known.function, spec.function):
-            raise DefinitionConflict(
-                what="actions", name=spec.name, version=1, first=_source(known.function), second=_source(spec.function)
-            )
-        self._actions[spec.name] = spec
+        """The action is known; one that came from the same place before is replaced."""
+        self._actions.setdefault(spec.name, {})[_place(spec.function)] = spec
         self._tell()
 
-    def definition(self, name: str, version: int | None = None) -> Definition:
-        """Give a definition, the newest version if none is asked; raises `DefinitionNotFound`."""
-        found = self.find_definition(name, self._latest.get(name, 0) if version is None else version)
-        if found is None:
-            wanted = name if version is None else f"{name} version {version}"
-            raise DefinitionNotFound(what="workflow", name=wanted, known=", ".join(sorted(self._latest)) or "none")
-        return found
+    def candidates(self, name: str, version: int) -> dict[str, Definition]:
+        """Give the definitions of this name and version by the place where they are declared."""
+        return self._definitions.get((name, version), {})
 
-    def find_definition(self, name: str, version: int) -> Definition | None:
-        """Give a definition of exactly this version, ``None`` if it is not known here."""
-        return self._definitions.get((name, version))
+    def latest(self, name: str) -> int | None:
+        """Give the highest version of a name, ``None`` if it is not known."""
+        return max((version for known, version in self._definitions if known == name), default=None)
+
+    def names(self) -> list[str]:
+        """Give the names of all definitions."""
+        return sorted({name for name, _ in self._definitions})
+
+    def definition(self, name: str, version: int | None = None) -> Definition:
+        """Give a definition, the newest version if none is asked; raises `DefinitionNotFound` or `DefinitionAmbiguous`."""
+        return self.bound().definition(name, version)
 
     def action(self, name: str) -> ActionSpec | None:
-        """Give an action's declaration, ``None`` if it is not known here."""
-        return self._actions.get(name)
-
-    def definitions(self) -> list[Definition]:
-        """Give all definitions, by name and version."""
-        return [self._definitions[key] for key in sorted(self._definitions)]
+        """Give an action's declaration, ``None`` if none, or more than one, is known by this name."""
+        found = list(self._actions.get(name, {}).values())
+        return found[0] if len(found) == 1 else None
 
     def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
         """``listener`` is called after every addition; the result, called, ends that."""
@@ -115,23 +106,67 @@ class Registry:
         for listener in list(self._listeners):
             listener()
 
-
-def _is_other(known: Any, new: Any) -> bool:
-    """Functions made inside functions replace each other, as tests and factories need; module-level ones must not."""
-    if known is new or "<locals>" in getattr(known, "__qualname__", "") or "<locals>" in getattr(new, "__qualname__", ""):
-        return False
-    same_place = getattr(known, "__module__", 1) == getattr(new, "__module__", 2) or _file(known) == _file(new)
-    return not (same_place and getattr(known, "__qualname__", 1) == getattr(new, "__qualname__", 2))
+    def bound(self) -> "Bindings":
+        """Give the registry as one engine sees it."""
+        return Bindings(self)
 
 
-def _file(function: Any) -> str:
-    code = getattr(function, "__code__", None)
-    return code.co_filename if code is not None else repr(function)
+class Bindings:
+    """Which definition of each name one engine means: the one that was started through it. Protects from a run going on with other code
+    that happens to have the same name: neither the first nor the last of two wins by chance.
+    """
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._meant: dict[tuple[str, int], str] = {}
+
+    def bind(self, definition: Definition) -> None:
+        """This definition is meant by its name and version; raises `DefinitionConflict` if another one already is."""
+        key, place = (definition.name, definition.version), place_of(definition)
+        meant = self._meant.setdefault(key, place)
+        if meant != place and (other := self._registry.candidates(*key).get(meant)) is not None:
+            raise DefinitionConflict(
+                what="workflows", name=definition.name, version=definition.version, first=other.source, second=definition.source
+            )
+
+    def definition(self, name: str, version: int | None = None) -> Definition:
+        """Give a definition, the newest version if none is asked; raises `DefinitionNotFound` or `DefinitionAmbiguous`."""
+        asked = self._registry.latest(name) if version is None else version
+        found = self._registry.candidates(name, asked) if asked is not None else {}
+        meant = found.get(self._meant.get((name, asked or 0), ""))
+        if meant is not None:
+            return meant
+        if not found:
+            wanted = name if version is None else f"{name} version {version}"
+            raise DefinitionNotFound(what="workflow", name=wanted, known=", ".join(self._registry.names()) or "none")
+        if len(found) > 1:
+            first, second = [entry.source for entry in found.values()][:2]
+            raise DefinitionAmbiguous(name=name, version=asked, first=first, second=second)
+        return next(iter(found.values()))
+
+    def action(self, name: str) -> ActionSpec | None:
+        """Give an action's declaration, ``None`` if none, or more than one, is known by this name."""
+        return self._registry.action(name)
+
+    def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """``listener`` is called after every addition; the result, called, ends that."""
+        return self._registry.listen(listener)
+
+    def bound(self) -> "Bindings":
+        """Give these bindings: engines that share them mean the same."""
+        return self
 
 
-def _source(function: Any) -> str:
-    code = getattr(function, "__code__", None)
-    return code_line(code) if code is not None else repr(function)
+def place_of(definition: Definition) -> str:
+    """Name the place where a definition is declared."""
+    return _place(getattr(definition, "entry", None))
+
+
+def _place(function: Any) -> str:
+    """File and name. Functions made inside functions of one file share a place: a later one replaces an earlier, as factories need."""
+    code, name = getattr(function, "__code__", None), getattr(function, "__qualname__", "")
+    file = code.co_filename if code is not None else repr(function)
+    return f"{file}:{'<locals>' if '<locals>' in name else name}"
 
 
 default_registry = Registry()
