@@ -40,7 +40,7 @@ class Stage:
             await self.env.settle()
             node = self.env.engine.node
             assert node is not None
-            is_busy = node.committer.is_busy or node.committer.has_work or node._load_task is not None
+            is_busy = node.committer.is_busy or node.committer.has_work or node.fetcher.is_busy
             await self.env.store.find(RunQuery(limit=1))
             await node.committer.idle()
             calm = 0 if is_busy else calm + 1

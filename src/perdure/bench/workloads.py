@@ -243,7 +243,7 @@ async def replay(bench: Bench) -> list[Result]:
     async with Engine(store, registry=registry) as engine:
         assert engine.node is not None
         with bench.gauge() as gauge:
-            await engine.node.live(id)
+            await engine.node.fetcher.live(id)
         async for _ in engine.get(id).journal():
             facts += 1
         assert len(engine.node.roster) == 1

@@ -66,7 +66,7 @@ class Postroom:
         blobs = await patiently(around.clock, lambda: around.store.blobs(wanted)) if wanted else {}
         for letter in letters:
             try:
-                run = await self._node.live(letter.item.run)
+                run = await self._node.fetcher.live(letter.item.run)
             except PerdureError:
                 self._consume(letter)
                 continue

@@ -7,27 +7,24 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from perdure.deciders.decider import Definition
 from perdure.engine.committer import Committer
 from perdure.engine.dispatcher import Dispatcher
-from perdure.engine.ending import cancel_run, identity_of
+from perdure.engine.ending import cancel_run
 from perdure.engine.live import Arrival, LiveRun, Phase, answer_update
-from perdure.engine.record import Told, fact_of_stimulus
 from perdure.engine.roster import Roster
 from perdure.engine.stalling import keep_arrivals
+from perdure.engine.starter import Starter
 from perdure.engine.transition import Transitions
 from perdure.engine.wakes import Wakes
-from perdure.engine.writing import Piece, change_row, post
+from perdure.engine.writing import Piece, change_row
 from perdure.model import command as commands
 from perdure.model.call import ActionSpec
-from perdure.model.errors import DefinitionNotFound, RunConflict, RunEnded
-from perdure.model.failure import failure_of
+from perdure.model.errors import RunEnded
 from perdure.model.ids import CallName, RunId
 from perdure.model.limits import Limits
-from perdure.model.message import EndChild, RecordFact
 from perdure.model.run import HELD, RunRow, Status
-from perdure.model.stimulus import Begun, Fired
-from perdure.ports.clock import Clock, Entropy
+from perdure.model.stimulus import Fired
+from perdure.ports.clock import Clock
 from perdure.ports.definitions import Definitions
 from perdure.ports.store import InboxItem
 
@@ -38,9 +35,8 @@ TRANSITIONS_MAX = 128
 class Pump:
     """``on_post`` takes messages that are durable now; ``on_end`` is told of ended runs with their last command."""
 
-    def __init__(self, *, clock: Clock, entropy: Entropy, definitions: Definitions, limits: Limits, transitions: Transitions) -> None:
+    def __init__(self, *, clock: Clock, definitions: Definitions, limits: Limits, transitions: Transitions) -> None:
         self._clock = clock
-        self._entropy = entropy
         self._definitions = definitions
         self._limits = limits
         self._transitions = transitions
@@ -49,11 +45,11 @@ class Pump:
         self.committer: Committer
         self.dispatcher: Dispatcher
         self.roster: Roster
+        self.starter: Starter
         self.wakes: Wakes
         self.on_post: Callable[[Sequence[InboxItem]], None] = lambda items: None
         self.on_end: Callable[[LiveRun, Any], None] = lambda run, last: None
         self.on_commit: Callable[[RunId], None] = lambda run: None
-        self.on_parked: Callable[[RunId], None] = lambda run: None
         self.on_refused: Callable[[LiveRun, RunRow], None] = lambda run, row: None
 
     # Towards the commit.
@@ -109,89 +105,18 @@ class Pump:
             run = self._dirty.popleft()
             run.is_dirty = False
             if run.phase is Phase.ACTIVE and run.arrivals:
-                self._advance(run, now_us)
+                self.advance(run, now_us)
                 count += 1
         return count
 
-    def _advance(self, run: LiveRun, now_us: int) -> None:
+    def advance(self, run: LiveRun, now_us: int) -> None:
+        """The run's transition is in the batch, and with it the children that it starts."""
         piece = self._transitions.advance(run, self.committer.batch, now_us)
         run.is_committing = True
         self.committer.pieces.append(piece)
         for command in piece.commands:
             if type(command) is commands.StartChild:
-                self._begin_child(run, command, now_us)
-
-    def _begin_child(self, parent: LiveRun, command: commands.StartChild, now_us: int) -> None:
-        """A child's row and first transition ride in its parent's commit."""
-        row = RunRow(
-            id=command.run,
-            definition=command.definition,
-            version=command.version,
-            parent=None if command.is_detached else parent.row.id,
-            parent_call=None if command.is_detached else CallName(f"{parent.row.base}#{command.call}"),
-            tags=command.tags,
-            created_us=now_us,
-            updated_us=now_us,
-        )
-        if (known := self.roster.get(row.id)) is not None:
-            self._refuse_child(row, known.row)
-            return
-        begun = Begun(command.args, command.kwargs, self._entropy.seed(), end_us=command.end_us)
-        try:
-            definition = self._definitions.definition(command.definition, command.version)
-        except DefinitionNotFound as error:
-            self.park_start(row, begun, str(error), is_checked=True)
-            return
-        self.begin(row, definition, begun, is_checked=True, now_us=now_us)
-
-    def _refuse_child(self, row: RunRow, known: RunRow) -> None:
-        """The id of a child was taken: its parent hears of it, wherever it is by then. A detached child has nobody to tell."""
-        if row.parent is None or row.parent_call is None or (known.parent, known.parent_call) == (row.parent, row.parent_call):
-            return
-        base, _, call = row.parent_call.partition("#")
-        error = RunConflict(run=known.id, definition=known.definition, status=known.status)
-        message = EndChild(int(base), CallName(call), error=failure_of(error, is_final=True))
-        id, now_us = f"{row.id}#{row.parent_call}#refused", self._clock.now_us()
-        item = post(self.committer.batch, row.parent, id, now_us, lambda _: message, inline_max=self._limits.payload_inline_max)
-        self.committer.pieces.append(Piece(LiveRun(row, Phase.ENDED), posts=[item]))
-        self.schedule()
-
-    def park_start(self, row: RunRow, begun: Begun, reason: str, *, is_checked: bool) -> None:
-        """A run whose code is not here is in the batch; its start waits in its inbox until the code comes."""
-        batch, told = self.committer.batch, Told(definition=row.definition, version=row.version)
-        parked = _copy(row)
-        parked.status, parked.reason = Status.WAITING, reason
-        batch.starts.append(parked)
-        if is_checked:
-            batch.checked.add(row.id)
-        item = post(
-            batch,
-            row.id,
-            f"{row.id}#start",
-            row.created_us,
-            lambda attachments: RecordFact(fact_of_stimulus(begun, attachments, told)),
-            inline_max=self._limits.payload_inline_max,
-        )
-        run = LiveRun(parked, Phase.STOPPED)
-        run.is_committing = True
-        self.roster.add(run)
-        self.on_parked(row.id)
-        self.committer.pieces.append(Piece(run, posts=[item]))
-        self.schedule()
-
-    def begin(self, row: RunRow, definition: Definition, begun: Begun, *, is_checked: bool, now_us: int) -> LiveRun:
-        """A new run is in the batch with its first transition; ``is_checked`` where its id may be taken."""
-        run = LiveRun(row, Phase.ACTIVE)
-        run.decider = definition.decider(identity_of(run), self._transitions.tools)
-        self.roster.add(run)
-        batch = self.committer.batch
-        # The start is written as it was asked for; what the first transition makes of the row comes as a change of its own.
-        batch.starts.append(_copy(row))
-        if is_checked:
-            batch.checked.add(row.id)
-        run.arrivals.append(Arrival(begun, told=Told(definition=row.definition, version=row.version)))
-        self._advance(run, now_us)
-        return run
+                self.starter.begin_child(run, command, now_us)
 
     def cancel_stopped(self, run: LiveRun, reason: str) -> None:
         """A run that cannot run its code is ended without it."""
@@ -287,7 +212,7 @@ class Pump:
         run.phase = Phase.ENDED
         self.roster.forget(run)
         run.drop_mind()
-        self._refuse_child(run.row, known)
+        self.starter.refuse_child(run.row, known)
         self.on_refused(run, known)
 
     def rest(self, run: LiveRun) -> None:
@@ -327,17 +252,3 @@ def _without_collection() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
-
-
-def _copy(row: RunRow) -> RunRow:
-    return RunRow(
-        id=row.id,
-        definition=row.definition,
-        version=row.version,
-        input_hash=row.input_hash,
-        parent=row.parent,
-        parent_call=row.parent_call,
-        tags=row.tags,
-        created_us=row.created_us,
-        updated_us=row.updated_us,
-    )

@@ -1,0 +1,58 @@
+"""Work that a node does again and again. Protects from a duty that fails once and is never done again."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from perdure.ports.clock import Alarm, Clock
+
+logger = logging.getLogger("perdure.engine")
+
+Work = Callable[[], Coroutine[Any, Any, object]]
+
+
+class Rounds:
+    """``alarms`` holds the next round of each duty, by name."""
+
+    def __init__(self, clock: Clock, node: str) -> None:
+        self._clock = clock
+        self._node = node
+        self._tasks: dict[str, asyncio.Task[object]] = {}
+        self._is_closed = False
+        self.alarms: dict[str, Alarm] = {}
+
+    def every(self, name: str, span_us: int, work: Work) -> None:
+        """``work`` is done again and again, one round after the other, each a task of its own."""
+
+        async def one_round() -> None:
+            try:
+                await work()
+            except asyncio.CancelledError:
+                raise
+            except Exception as error:
+                logger.warning("%s of node %s: %s", name, self._node, error)
+            again()
+
+        def again() -> None:
+            if not self._is_closed:
+                self.alarms[name] = self._clock.call_at(self._clock.now_us() + span_us, begin)
+
+        def begin() -> None:
+            self._tasks[name] = asyncio.get_running_loop().create_task(one_round())
+
+        again()
+
+    def once(self, name: str, work: Work) -> None:
+        """One round is under way."""
+        if name not in self._tasks or self._tasks[name].done():
+            self._tasks[name] = asyncio.get_running_loop().create_task(work())
+
+    def close(self) -> None:
+        """No round begins any more, and those under way are cancelled, but for the one that calls this."""
+        self._is_closed = True
+        for alarm in self.alarms.values():
+            alarm.cancel()
+        for task in self._tasks.values():
+            if task is not asyncio.current_task():
+                task.cancel()

@@ -1,0 +1,123 @@
+"""How runs begin: a row and a first transition, or a row that waits for its code.
+
+Protects from a child without the decision that asked for it, or the decision without the child: both are in one commit (G3).
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from perdure.deciders.decider import Definition, Tools
+from perdure.engine.ending import identity_of
+from perdure.engine.live import Arrival, LiveRun, Phase
+from perdure.engine.record import Told, fact_of_stimulus
+from perdure.engine.writing import Piece, post
+from perdure.model import command as commands
+from perdure.model.errors import DefinitionNotFound, RunConflict
+from perdure.model.failure import failure_of
+from perdure.model.ids import CallName, RunId
+from perdure.model.message import EndChild, RecordFact
+from perdure.model.run import RunRow, Status
+from perdure.model.stimulus import Begun
+from perdure.ports.clock import Clock, Entropy
+from perdure.ports.definitions import Definitions
+
+if TYPE_CHECKING:
+    from perdure.engine.pump import Pump
+
+
+class Starter:
+    """``on_parked`` is told of runs whose code is not here."""
+
+    def __init__(self, pump: "Pump", *, clock: Clock, entropy: Entropy, definitions: Definitions, tools: Tools) -> None:
+        self._pump = pump
+        self._clock = clock
+        self._entropy = entropy
+        self._definitions = definitions
+        self._tools = tools
+        self.on_parked: Callable[[RunId], None] = lambda run: None
+
+    def begin_child(self, parent: LiveRun, command: commands.StartChild, now_us: int) -> None:
+        """A child's row and first transition ride in its parent's commit."""
+        row = RunRow(
+            id=command.run,
+            definition=command.definition,
+            version=command.version,
+            parent=None if command.is_detached else parent.row.id,
+            parent_call=None if command.is_detached else CallName(f"{parent.row.base}#{command.call}"),
+            tags=command.tags,
+            created_us=now_us,
+            updated_us=now_us,
+        )
+        if (known := self._pump.roster.get(row.id)) is not None:
+            self.refuse_child(row, known.row)
+            return
+        begun = Begun(command.args, command.kwargs, self._entropy.seed(), end_us=command.end_us)
+        try:
+            definition = self._definitions.definition(command.definition, command.version)
+        except DefinitionNotFound as error:
+            self.park_start(row, begun, str(error), is_checked=True)
+            return
+        self.begin(row, definition, begun, is_checked=True, now_us=now_us)
+
+    def refuse_child(self, row: RunRow, known: RunRow) -> None:
+        """The id of a child was taken: its parent hears of it, wherever it is by then. A detached child has nobody to tell."""
+        if row.parent is None or row.parent_call is None or (known.parent, known.parent_call) == (row.parent, row.parent_call):
+            return
+        base, _, call = row.parent_call.partition("#")
+        error = RunConflict(run=known.id, definition=known.definition, status=known.status)
+        message = EndChild(int(base), CallName(call), error=failure_of(error, is_final=True))
+        id, now_us = f"{row.id}#{row.parent_call}#refused", self._clock.now_us()
+        item = post(self._pump.committer.batch, row.parent, id, now_us, lambda _: message, inline_max=self._tools.limits.payload_inline_max)
+        self._pump.committer.pieces.append(Piece(LiveRun(row, Phase.ENDED), posts=[item]))
+        self._pump.schedule()
+
+    def park_start(self, row: RunRow, begun: Begun, reason: str, *, is_checked: bool) -> None:
+        """A run whose code is not here is in the batch; its start waits in its inbox until the code comes."""
+        batch, told = self._pump.committer.batch, Told(definition=row.definition, version=row.version)
+        parked = _copy(row)
+        parked.status, parked.reason = Status.WAITING, reason
+        batch.starts.append(parked)
+        if is_checked:
+            batch.checked.add(row.id)
+        item = post(
+            batch,
+            row.id,
+            f"{row.id}#start",
+            row.created_us,
+            lambda attachments: RecordFact(fact_of_stimulus(begun, attachments, told)),
+            inline_max=self._tools.limits.payload_inline_max,
+        )
+        run = LiveRun(parked, Phase.STOPPED)
+        run.is_committing = True
+        self._pump.roster.add(run)
+        self.on_parked(row.id)
+        self._pump.committer.pieces.append(Piece(run, posts=[item]))
+        self._pump.schedule()
+
+    def begin(self, row: RunRow, definition: Definition, begun: Begun, *, is_checked: bool, now_us: int) -> LiveRun:
+        """A new run is in the batch with its first transition; ``is_checked`` where its id may be taken."""
+        run = LiveRun(row, Phase.ACTIVE)
+        run.decider = definition.decider(identity_of(run), self._tools)
+        self._pump.roster.add(run)
+        batch = self._pump.committer.batch
+        # The start is written as it was asked for; what the first transition makes of the row comes as a change of its own.
+        batch.starts.append(_copy(row))
+        if is_checked:
+            batch.checked.add(row.id)
+        run.arrivals.append(Arrival(begun, told=Told(definition=row.definition, version=row.version)))
+        self._pump.advance(run, now_us)
+        return run
+
+
+def _copy(row: RunRow) -> RunRow:
+    return RunRow(
+        id=row.id,
+        definition=row.definition,
+        version=row.version,
+        input_hash=row.input_hash,
+        parent=row.parent,
+        parent_call=row.parent_call,
+        tags=row.tags,
+        created_us=row.created_us,
+        updated_us=row.updated_us,
+    )
