@@ -1,11 +1,11 @@
 """The timeline of a run: every call with its attempts, waits and errors, folded from the journal's facts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, ClassVar
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 from perdure.insight.journal import Entry
 from perdure.model import fact as facts
@@ -61,7 +61,7 @@ class Step(Struct):
     line: str = ""
     ended: datetime | None = None
     state: State = State.OPEN
-    tries: list[Try] = field(default_factory=list)
+    tries: list[Try] = []
     error: Failure | None = None
     value: Payload | None = None
     due: datetime | None = None
@@ -88,14 +88,17 @@ class Timeline(Struct):
     began: datetime | None = None
     ended: datetime | None = None
     last: datetime | None = None
-    steps: list[Step] = field(default_factory=list)
-    marks: list[Mark] = field(default_factory=list)
+    steps: list[Step] = []
+    marks: list[Mark] = []
     facts: int = 0
     rows: int = 0
 
     def open_steps(self) -> list[Step]:
         """Give the steps that have not ended."""
         return [step for step in self.steps if step.ended is None]
+
+
+Taker = Callable[[Any, Any, datetime], object]
 
 
 class TimelineFold:
@@ -114,7 +117,7 @@ class TimelineFold:
         timeline.last = entry.at
         if timeline.began is None:
             timeline.began = entry.at
-        taker = _TAKERS.get(type(entry.fact))
+        taker = self._TAKERS.get(type(entry.fact))
         if taker is not None:
             taker(self, entry.fact, entry.at)
 
@@ -224,34 +227,31 @@ class TimelineFold:
                 if tried.ended is None:
                     tried.ended, tried.state = max(at, tried.began), State.CANCELLED
 
-
-_Taker = Callable[[TimelineFold, Any, datetime], object]
-
-_TAKERS: dict[type, _Taker] = {
-    facts.ActionScheduled: TimelineFold._scheduled,
-    facts.ActionCompleted: TimelineFold._action_completed,
-    facts.ActionFailed: TimelineFold._action_failed,
-    facts.AttemptFailed: TimelineFold._attempt_failed,
-    facts.AttemptLost: TimelineFold._attempt_lost,
-    facts.ActionPending: TimelineFold._pending,
-    facts.CallCancelled: TimelineFold._call_cancelled,
-    facts.TimerStarted: TimelineFold._timer,
-    facts.TimerFired: lambda fold, fact, at: fold._end(fact.call, at, State.DONE),
-    facts.TimerCancelled: lambda fold, fact, at: fold._end(fact.call, at, State.CANCELLED),
-    facts.SignalAwaited: TimelineFold._awaited,
-    facts.SignalTaken: TimelineFold._taken,
-    facts.ChildStarted: TimelineFold._child,
-    facts.ChildCompleted: lambda fold, fact, at: fold._end(fact.call, at, State.DONE, value=fact.value),
-    facts.ChildFailed: lambda fold, fact, at: fold._end(fact.call, at, State.FAILED, error=fact.error),
-    facts.Recorded: TimelineFold._recorded,
-    facts.UpdateAccepted: TimelineFold._update,
-    facts.UpdateCompleted: TimelineFold._update_ended,
-    facts.UpdateFailed: TimelineFold._update_ended,
-    facts.SignalReceived: lambda fold, fact, at: fold._mark(at, "signal", fact.channel),
-    facts.CancelRequested: lambda fold, fact, at: fold._mark(at, "cancel", fact.reason),
-    facts.RunStalled: lambda fold, fact, at: fold._mark(at, "stalled", fact.reason),
-    facts.RunResumed: lambda fold, fact, at: fold._mark(at, "resumed"),
-    facts.RunCompleted: lambda fold, fact, at: fold._run_ended(at),
-    facts.RunFailed: lambda fold, fact, at: fold._run_ended(at),
-    facts.RunCancelled: lambda fold, fact, at: fold._run_ended(at),
-}
+    _TAKERS: ClassVar[Mapping[type, Taker]] = {
+        facts.ActionScheduled: _scheduled,
+        facts.ActionCompleted: _action_completed,
+        facts.ActionFailed: _action_failed,
+        facts.AttemptFailed: _attempt_failed,
+        facts.AttemptLost: _attempt_lost,
+        facts.ActionPending: _pending,
+        facts.CallCancelled: _call_cancelled,
+        facts.TimerStarted: _timer,
+        facts.TimerFired: lambda fold, fact, at: fold._end(fact.call, at, State.DONE),
+        facts.TimerCancelled: lambda fold, fact, at: fold._end(fact.call, at, State.CANCELLED),
+        facts.SignalAwaited: _awaited,
+        facts.SignalTaken: _taken,
+        facts.ChildStarted: _child,
+        facts.ChildCompleted: lambda fold, fact, at: fold._end(fact.call, at, State.DONE, value=fact.value),
+        facts.ChildFailed: lambda fold, fact, at: fold._end(fact.call, at, State.FAILED, error=fact.error),
+        facts.Recorded: _recorded,
+        facts.UpdateAccepted: _update,
+        facts.UpdateCompleted: _update_ended,
+        facts.UpdateFailed: _update_ended,
+        facts.SignalReceived: lambda fold, fact, at: fold._mark(at, "signal", fact.channel),
+        facts.CancelRequested: lambda fold, fact, at: fold._mark(at, "cancel", fact.reason),
+        facts.RunStalled: lambda fold, fact, at: fold._mark(at, "stalled", fact.reason),
+        facts.RunResumed: lambda fold, fact, at: fold._mark(at, "resumed"),
+        facts.RunCompleted: lambda fold, fact, at: fold._run_ended(at),
+        facts.RunFailed: lambda fold, fact, at: fold._run_ended(at),
+        facts.RunCancelled: lambda fold, fact, at: fold._run_ended(at),
+    }
