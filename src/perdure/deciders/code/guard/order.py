@@ -10,7 +10,7 @@ from perdure.deciders.code.places import here
 
 def install() -> None:
     """``set`` means `ordered_set` in ``asyncio.tasks``, where `asyncio.as_completed` uses it (3.11 to 3.14)."""
-    vars(asyncio.tasks)["set"] = ordered_set
+    asyncio.tasks.__dict__["set"] = ordered_set
 
 
 def ordered_set(*args: Any) -> Any:
