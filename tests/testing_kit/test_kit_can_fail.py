@@ -121,13 +121,13 @@ def test_an_effect_with_an_idempotency_key_is_fine() -> None:
 
 
 def test_a_dispatch_before_the_commit_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    settle, advance = Pump._carry_out, Pump._advance
+    settle, advance = Pump._carry_out, Pump.advance
 
     def too_early(self: Pump, run: LiveRun, now_us: int) -> None:
         advance(self, run, now_us)
         settle(self, self.committer.pieces[-1])
 
-    monkeypatch.setattr(Pump, "_advance", too_early)
+    monkeypatch.setattr(Pump, "advance", too_early)
     assert "began before the call was durable" in problems(crash_everywhere(three_steps))
 
 
