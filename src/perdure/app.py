@@ -215,6 +215,10 @@ class Engine:
         self._is_open = False
         await self._seat.crash()
 
+    def check_names(self) -> None:
+        """Raise `DefinitionConflict` if two workflows, or two actions, of this process share a name."""
+        self._registry.check()
+
     @property
     def is_node(self) -> bool:
         """Tell whether this engine moves the runs now; otherwise another does, and this one would take over."""

@@ -81,3 +81,9 @@ def test_functions_made_inside_functions_of_one_file_replace_each_other() -> Non
 def test_an_unknown_name_tells_what_is_known() -> None:
     with pytest.raises(errors.DefinitionNotFound, match=r"'nothing' is not registered here. Known: parent, same"):
         registry.definition("nothing")
+
+
+def test_whoever_serves_whole_files_can_ask_for_names_that_are_there_twice() -> None:
+    with pytest.raises(errors.DefinitionConflict, match="Two workflows are named 'same'"):
+        registry.check()
+    Registry().check()

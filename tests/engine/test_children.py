@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from perdure import Limits, Run, RunCancelled, Status, action, signal, workflow
+from perdure import Limits, Registry, Run, RunCancelled, Status, action, signal, workflow
 from perdure.model.errors import RunConflict
 from perdure.testing.env import Environment
 from tests.engine.stores import AnyStore
@@ -99,7 +99,7 @@ async def test_a_parent_sees_that_its_child_was_cancelled(store: AnyStore) -> No
 
     async with Environment(store) as env:
         run = await env.engine.start(sees.options(id="p"))
-        await env.engine.get("p/1").cancel()
+        await env.engine.get("p:1").cancel()
         assert await run.result() == "seen"
 
 
@@ -165,9 +165,36 @@ async def test_a_crash_between_the_end_of_a_child_and_its_parent_s_next_step_los
 
     async with Environment(store) as env:
         await env.engine.start(parent.options(id="p"))
-        await env.get("p/1").send(go, 1)
-        await env.get("p/1").result()
+        await env.get("p:1").send(go, 1)
+        await env.get("p:1").result()
         # The child has ended; its message to the parent is durable and not taken yet.
         await env.crash()
         assert await env.get("p").result() == 3
-        assert await env.get("p/1").status() is Status.COMPLETED
+        assert await env.get("p:1").status() is Status.COMPLETED
+
+
+async def test_a_child_of_a_child_and_a_child_of_a_branch_have_names_of_their_own() -> None:
+    """Both were once called ``r/2/1``: the one would have taken the other's place."""
+    registry = Registry()
+
+    @workflow(name="leaf", registry=registry)
+    async def leaf(word: str) -> str:
+        return word
+
+    @workflow(name="middle", registry=registry)
+    async def middle() -> str:
+        return await leaf("child of a child")
+
+    @workflow(name="top", registry=registry)
+    async def top() -> list[str]:
+        await leaf("first")
+        grand = await middle()
+
+        async def branch() -> str:
+            return await leaf("child of a branch")
+
+        return [grand, *await asyncio.gather(leaf("a branch"), branch())]
+
+    async with Environment(registry=registry) as env:
+        assert await env.engine.run(top.options(id="r")) == ["child of a child", "a branch", "child of a branch"]
+        assert len({row.id for row in await env.engine.list()}) == 6

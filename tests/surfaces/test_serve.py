@@ -178,7 +178,7 @@ def test_a_stalled_run_is_logged_explained_and_resumed_with_mended_code(shell: S
         (("broken.py",), 2, "ZeroDivisionError"),
         (("unwritten.py",), 2, "SyntaxError"),
         (("leaving.py",), 2, "SystemExit"),
-        (("twice.py", "shop.py"), 2, "Two actions are named 'double'"),
+        (("twice.py", "shop.py"), 4, "Two actions are named 'double'"),
         (("json.py",), 2, "belongs to Python itself. Rename the file"),
         (("msgspec.py",), 2, "Rename the file"),
         (("a.b.py",), 2, "cannot be imported"),

@@ -53,6 +53,7 @@ def serve(
     modules = load(files)
     _log(is_quiet=quiet)
     engine = Engine(place.url, drain=drain or settings().drain, threads=threads, name=name)
+    engine.check_names()
     code = run_loop(lambda: _Service(engine, place.url, modules).run(), loop)
     if code is not Exit.OK:
         # Threads of plain actions cannot be stopped, and the interpreter would wait for them.

@@ -237,9 +237,12 @@ class RunContext:
             self.violate(error)
 
     def child_id(self, call: CallName) -> RunId:
-        """Name a child after its parent and the call, so that a replay names it alike."""
-        base = "" if self.identity.base == 1 else f"~{self.identity.base}"
-        return RunId(f"{self.identity.id}{base}/{call}")
+        """Name a child after its parent and the call, so that a replay names it alike.
+
+        The colon is in no call's name: otherwise a child of a child could be named as a child of a branch is.
+        """
+        base = "" if self.identity.base == 1 else f"{self.identity.base}~"
+        return RunId(f"{self.identity.id}:{base}{call}")
 
     # What is refused.
 

@@ -97,6 +97,17 @@ class Registry:
         found = list(self._actions.get(name, {}).values())
         return found[0] if len(found) == 1 else None
 
+    def check(self) -> None:
+        """Raise `DefinitionConflict` if two definitions or two actions share a name."""
+        for (name, version), found in self._definitions.items():
+            if len(found) > 1:
+                first, second = [entry.source for entry in found.values()][:2]
+                raise DefinitionConflict(what="workflows", name=name, version=version, first=first, second=second)
+        for name, known in self._actions.items():
+            if len(known) > 1:
+                first, second = [code_line(spec.function.__code__) for spec in known.values() if spec.function is not None][:2]
+                raise DefinitionConflict(what="actions", name=name, version=1, first=first, second=second)
+
     def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
         """``listener`` is called after every addition; the result, called, ends that."""
         self._listeners.append(listener)
@@ -151,6 +162,10 @@ class Bindings:
     def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
         """``listener`` is called after every addition; the result, called, ends that."""
         return self._registry.listen(listener)
+
+    def check(self) -> None:
+        """Raise `DefinitionConflict` if two definitions or two actions share a name; for those who serve whole files."""
+        self._registry.check()
 
     def bound(self) -> "Bindings":
         """Give these bindings: engines that share them mean the same."""
