@@ -244,6 +244,10 @@ class Engine:
         """Tell whether this engine moves the runs now; otherwise another does, and this one would take over."""
         return self._engine.is_node
 
+    def check_names(self) -> None:
+        """Raise `DefinitionConflict` if two workflows, or two actions, of this process share a name."""
+        self._engine.check_names()
+
     @overload
     def start(self, workflow: Workflow[P, R], *args: P.args, **kwargs: P.kwargs) -> Run[R]: ...
     @overload

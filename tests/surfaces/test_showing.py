@@ -38,8 +38,8 @@ def test_published_state_and_family_are_shown(served: Shell) -> None:
     text = served.ok("show", "p1")
     assert 'state  {"stage":"packed"}' in text
     assert "1 run doubled" in text
-    assert "child of p1" in served.ok("show", "p1/1")
-    assert [row["id"] for row in served.run("list", "--parent", "p1", "--json").json()] == ["p1/1"]
+    assert "child of p1" in served.ok("show", "p1:1")
+    assert [row["id"] for row in served.run("list", "--parent", "p1", "--json").json()] == ["p1:1"]
 
 
 def test_json_has_all_that_is_known(served: Shell) -> None:
