@@ -8,7 +8,6 @@ from msgspec import Struct
 from perdure.model import command as commands
 from perdure.model import fact as facts
 from perdure.model.command import Command
-from perdure.model.errors import CorruptJournal
 from perdure.model.fact import AnyFact
 from perdure.model.payload import Attachments, Content, Payload
 from perdure.model.stimulus import Begun, CancelAsked, Failed, Fired, Signalled, Stimulus, Succeeded, Updated
@@ -209,9 +208,3 @@ def _fed_back(fact: AnyFact) -> Sequence[Payload]:
 def arguments_blobs(fact: facts.ActionScheduled) -> set[str]:
     """Give the content hashes of a call's arguments."""
     return {payload.blob for payload in (*fact.args, *fact.kwargs.values()) if payload.blob}
-
-
-def require(condition: bool, what: str) -> None:
-    """Raise `CorruptJournal` unless the journal is as it must be."""
-    if not condition:
-        raise CorruptJournal(what=what)
