@@ -4,6 +4,7 @@ from enum import StrEnum
 
 from msgspec import UNSET, Struct, UnsetType
 
+from perdure.model.durability import Durability
 from perdure.model.ids import CallName, RunId
 
 
@@ -35,7 +36,8 @@ class RunRow(Struct, kw_only=True, omit_defaults=True):
     ``wake_us``: `HELD` while a node holds it live, an instant in microseconds when it is due, ``None`` when only an outside stimulus can
     move it. ``base``: number of the first journal row of the present incarnation (continue-as-new moves it). ``reason``: why it is stalled
     or parked. ``state``: what the code published, as a JSON object, or
-    as ``[codec, base64]`` where codecs apply.
+    as ``[codec, base64]`` where codecs apply. ``partition``: the slice of the runs that it lies in, chosen at its start.
+    ``durability``: the class that it got, ``None`` for the store's own.
     """
 
     id: RunId
@@ -52,6 +54,8 @@ class RunRow(Struct, kw_only=True, omit_defaults=True):
     base: int = 1
     reason: str | None = None
     state: bytes | None = None
+    partition: int = 0
+    durability: Durability | None = None
 
 
 class RunChange(Struct, kw_only=True, frozen=True):

@@ -2,8 +2,9 @@
 
 Promises of every store, proved by ``perdure.testing.conformance.store``:
 
-* `Writer.commit` is atomic: after it returned, all of the batch is there and survives a crash; after it raised, none of it is.
-* A batch with an epoch is written only while that epoch holds the lease; otherwise `LeaseLost` and nothing is written (G1).
+* `Writer.commit` is atomic: after it returned, all of the batch is there and is as durable as was asked; after it raised, none of it is.
+  `StoreUnavailable` alone leaves that open: committing the same batch again is safe then, and has one effect.
+* A batch with an epoch is written only while that epoch is a live node's; otherwise `LeaseLost` and nothing is written (G1).
 * Starts are idempotent on the run's id: an id that exists leaves the old run as it is, takes nothing of that run from the batch, and is
   reported; the rest of the batch is written.
 * Journal rows are never changed. A second row with the same run and number is refused with `LeaseLost`, whole batch included.
@@ -13,13 +14,26 @@ Promises of every store, proved by ``perdure.testing.conformance.store``:
 All methods may be called from several tasks of one event loop; they run one after another.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from msgspec import Struct, field
 
+from perdure.model.durability import Durability
 from perdure.model.ids import CallName, RunId
 from perdure.model.run import RunChange, RunRow, Status, Transition
+
+
+class Traits(Struct, frozen=True, kw_only=True):
+    """What a store can do.
+
+    ``partitions``: into how many slices the runs are cut; with 1 there is one node at a time, and it has them all. ``poll_us``: how long
+    a node waits between two looks at the store while others write there; ``poll_idle_us``: how long at most while nobody does.
+    """
+
+    partitions: int = 1
+    poll_us: int = 100_000
+    poll_idle_us: int = 100_000
 
 
 class InboxItem(Struct, frozen=True, gc=False):
@@ -60,7 +74,8 @@ class Batch(Struct):
     ``truncated`` gives, for a run, the number below which journal rows are deleted. A change of a run whose new status is final also
     deletes its heartbeats. ``checked`` names the starts whose id a caller chose: only these can be in conflict; another that is taken
     raises `Internal` and nothing is written. ``replaced`` names starts before which a run of that id that has ended is deleted, with all
-    that belongs to it but its blobs.
+    that belongs to it but its blobs. A post to a run that does not exist may be dropped. ``durability``: the strongest class of the
+    batch's runs; ``None`` for the store's own.
     """
 
     epoch: int | None = None
@@ -75,6 +90,7 @@ class Batch(Struct):
     truncated: dict[RunId, int] = field(default_factory=dict)
     replaced: set[RunId] = field(default_factory=set)
     heartbeats: list[Heartbeat] = field(default_factory=list)
+    durability: Durability | None = None
 
 
 class Loaded(Struct, frozen=True):
@@ -106,6 +122,13 @@ class Writer(Protocol):
         """Nothing is held any more; safe to call twice."""
         ...
 
+    def grants(self, asked: Durability | None) -> Durability:
+        """Give the class that a run gets which asks for this one: at least as strong. ``None`` asks for the store's own.
+
+        Raises `Unsupported` for one that the store, as it is set up now, cannot give.
+        """
+        ...
+
     async def commit(self, batch: Batch) -> Mapping[RunId, RunRow]:
         """The batch, as it is at the time of the call, is durable, all of it.
 
@@ -117,20 +140,53 @@ class Writer(Protocol):
         ...
 
 
-class Leases(Protocol):
-    async def take_lease(self, node: str, now_us: int, lease_us: int) -> int | None:
-        """Give a new epoch, higher than any before, if no other live node holds the lease; ``None`` if one does.
+class NodeSeat(Struct, frozen=True):
+    """A live node: its epoch, its name, and until when it lives unless it renews its lease."""
 
-        A holder is not live when it has died, on a store that can tell; on one that cannot, when its lease ended before ``now_us``.
+    epoch: int
+    name: str
+    until_us: int
+
+
+class Survey(Struct, frozen=True):
+    """Who is there. ``holders``: for each partition the epoch that holds it, alive or dead; ``None``: it is free.
+
+    ``now_us``: the store's own clock, where it has one; all nodes go by it.
+    """
+
+    nodes: list[NodeSeat]
+    holders: list[int | None]
+    now_us: int | None = None
+
+
+class Leases(Protocol):
+    """Nodes come and go, and share the partitions. All instants are of the callers' clocks, which go by the store's."""
+
+    async def take_lease(self, node: str, now_us: int, lease_us: int) -> int | None:
+        """A node has come; gives its epoch, higher than any before. It holds no partition yet.
+
+        ``None`` on a store for one node at a time, if another is live. A holder there is not live when it has died, if the store can tell;
+        if it cannot, when its lease ended before ``now_us``.
         """
         ...
 
-    async def renew_lease(self, epoch: int, now_us: int, lease_us: int) -> bool:
-        """The lease lasts until ``now_us + lease_us``; ``False`` if the epoch no longer holds it."""
+    async def renew_lease(self, epoch: int, now_us: int, lease_us: int) -> Survey | None:
+        """The lease lasts until ``now_us + lease_us``; gives who is there; ``None`` if the epoch is fenced or was released."""
         ...
 
     async def release_lease(self, epoch: int) -> None:
-        """Another node may take the lease at once; releasing a lost one does nothing."""
+        """The node has gone and its partitions are free; releasing a lost lease does nothing."""
+        ...
+
+    async def take_partitions(self, epoch: int, wanted: Sequence[int], now_us: int) -> list[int]:
+        """Give those of the wanted that this epoch holds now: they were free, or their holder's lease had ended before ``now_us``.
+
+        Such a holder is fenced: it writes nothing more, and its other partitions are free. Raises `LeaseLost`.
+        """
+        ...
+
+    async def give_partitions(self, epoch: int, given: Sequence[int]) -> None:
+        """The partitions are free, if this epoch held them."""
         ...
 
 
@@ -147,8 +203,11 @@ class Reader(Protocol):
         """Give up to ``limit`` journal rows with a number above ``after``, in order."""
         ...
 
-    async def load(self, runs: Sequence[RunId]) -> list[Loaded]:
-        """Give what is needed to go on with these runs, in any order; runs that do not exist are left out."""
+    async def load(self, runs: Sequence[RunId], within: Collection[int] | None = None) -> list[Loaded]:
+        """Give what is needed to go on with these runs, in any order; runs that do not exist are left out.
+
+        Of those in partitions other than ``within``, if that is given, nothing but the row needs to be there.
+        """
         ...
 
     async def blobs(self, hashes: Collection[str]) -> dict[str, bytes]:
@@ -161,26 +220,26 @@ class Reader(Protocol):
 
 
 class Agenda(Protocol):
-    """What a node has to look after."""
+    """What the node that holds ``partitions`` has to look after."""
 
-    async def held(self) -> list[RunId]:
+    async def held(self, partitions: Collection[int]) -> list[RunId]:
         """Give the runs whose row says that a node holds them live: after a crash, all that were in flight."""
         ...
 
-    async def due(self, now_us: int, limit: int) -> list[RunId]:
+    async def due(self, partitions: Collection[int], now_us: int, limit: int) -> list[RunId]:
         """Give runs that are not held and whose ``wake_us`` is at or before ``now_us``, earliest first."""
         ...
 
-    async def next_wake_us(self) -> int | None:
+    async def next_wake_us(self, partitions: Collection[int]) -> int | None:
         """Give the earliest ``wake_us`` of runs that are not held; ``None`` if none waits for time."""
         ...
 
-    async def addressed(self, limit: int) -> list[InboxItem]:
+    async def addressed(self, partitions: Collection[int], limit: int) -> list[InboxItem]:
         """Give the oldest inbox items of all runs, in order of arrival."""
         ...
 
-    async def has_news(self) -> bool:
-        """Tell whether any other writer has committed since the last call. Cheap; may say yes too often, never no wrongly."""
+    async def has_news(self, partitions: Collection[int]) -> bool:
+        """Tell whether another writer may have left something since the last call. Cheap; may say yes too often, never no wrongly."""
         ...
 
     async def prune_replies(self, before_us: int) -> int:
@@ -188,8 +247,36 @@ class Agenda(Protocol):
         ...
 
 
-class Store(Writer, Leases, Reader, Agenda, Protocol):
+class Hint(Struct, frozen=True):
+    """Something that others may be waiting for. ``posted``: runs with new inbox items; ``ended``: runs that ended, items that were replied to.
+
+    ``is_partial``: there was more than is named.
+    """
+
+    posted: frozenset[str] = frozenset()
+    ended: frozenset[str] = frozenset()
+    is_partial: bool = False
+
+
+class News(Protocol):
+    """Word from writer to writer. It shortens waits and is never needed: it may come late, twice or not at all."""
+
+    def announce(self, hint: Hint) -> None:
+        """What the hint tells is durable; others will hear of it soon, together with other hints."""
+        ...
+
+    def subscribe(self, heard: Callable[[Hint], None]) -> Callable[[], None]:
+        """``heard`` is called in the event loop with the hints of others, until the function that this gives is called."""
+        ...
+
+
+class Store(Writer, Leases, Reader, Agenda, News, Protocol):
     """A whole store. ``name`` is what errors call it, such as the URL without secrets."""
+
+    @property
+    def traits(self) -> Traits:
+        """What it can do."""
+        ...
 
     @property
     def name(self) -> str:

@@ -7,10 +7,11 @@ later one is begun, until `break_lease`. The test then ends the engine (`Environ
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
+from perdure.model.durability import Durability
 from perdure.model.errors import StoreUnavailable
 from perdure.model.ids import RunId
 from perdure.model.run import RunRow, Transition
-from perdure.ports.store import Batch, InboxItem, Loaded, Reply, RunQuery, Store
+from perdure.ports.store import Batch, Hint, InboxItem, Loaded, Reply, RunQuery, Store, Survey, Traits
 from perdure.stores.memory import MemoryStore
 
 AfterCommit = Callable[[Batch, Mapping[RunId, RunRow]], Awaitable[None]]
@@ -87,6 +88,13 @@ class FaultyStore:
         """What errors call it."""
         return self.inner.name
 
+    @property
+    def traits(self) -> Traits:
+        return self.inner.traits
+
+    def grants(self, asked: Durability | None) -> Durability:
+        return self.inner.grants(asked)
+
     async def open(self) -> None:
         await self.inner.open()
 
@@ -96,8 +104,14 @@ class FaultyStore:
     async def take_lease(self, node: str, now_us: int, lease_us: int) -> int | None:
         return await self.inner.take_lease(node, now_us, lease_us)
 
-    async def renew_lease(self, epoch: int, now_us: int, lease_us: int) -> bool:
+    async def renew_lease(self, epoch: int, now_us: int, lease_us: int) -> Survey | None:
         return await self.inner.renew_lease(epoch, now_us, lease_us)
+
+    async def take_partitions(self, epoch: int, wanted: Sequence[int], now_us: int) -> list[int]:
+        return await self.inner.take_partitions(epoch, wanted, now_us)
+
+    async def give_partitions(self, epoch: int, given: Sequence[int]) -> None:
+        await self.inner.give_partitions(epoch, given)
 
     async def release_lease(self, epoch: int) -> None:
         await self.inner.release_lease(epoch)
@@ -111,8 +125,8 @@ class FaultyStore:
     async def transitions(self, run: RunId, after: int, limit: int) -> list[Transition]:
         return await self.inner.transitions(run, after, limit)
 
-    async def load(self, runs: Sequence[RunId]) -> list[Loaded]:
-        return await self.inner.load(runs)
+    async def load(self, runs: Sequence[RunId], within: Collection[int] | None = None) -> list[Loaded]:
+        return await self.inner.load(runs, within)
 
     async def blobs(self, hashes: Collection[str]) -> dict[str, bytes]:
         return await self.inner.blobs(hashes)
@@ -120,21 +134,27 @@ class FaultyStore:
     async def reply(self, id: str) -> Reply | None:
         return await self.inner.reply(id)
 
-    async def held(self) -> list[RunId]:
-        return await self.inner.held()
+    async def held(self, partitions: Collection[int]) -> list[RunId]:
+        return await self.inner.held(partitions)
 
-    async def due(self, now_us: int, limit: int) -> list[RunId]:
-        return await self.inner.due(now_us, limit)
+    async def due(self, partitions: Collection[int], now_us: int, limit: int) -> list[RunId]:
+        return await self.inner.due(partitions, now_us, limit)
 
-    async def next_wake_us(self) -> int | None:
-        return await self.inner.next_wake_us()
+    async def next_wake_us(self, partitions: Collection[int]) -> int | None:
+        return await self.inner.next_wake_us(partitions)
 
-    async def addressed(self, limit: int) -> list[InboxItem]:
-        items = await self.inner.addressed(limit)
+    async def addressed(self, partitions: Collection[int], limit: int) -> list[InboxItem]:
+        items = await self.inner.addressed(partitions, limit)
         return [*items, *items] if self.is_repeating else items
 
-    async def has_news(self) -> bool:
-        return await self.inner.has_news()
+    async def has_news(self, partitions: Collection[int]) -> bool:
+        return await self.inner.has_news(partitions)
+
+    def announce(self, hint: Hint) -> None:
+        self.inner.announce(hint)
+
+    def subscribe(self, heard: Callable[[Hint], None]) -> Callable[[], None]:
+        return self.inner.subscribe(heard)
 
     async def prune_replies(self, before_us: int) -> int:
         return await self.inner.prune_replies(before_us)

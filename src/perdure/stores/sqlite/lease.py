@@ -13,6 +13,8 @@ import sqlite3
 from pathlib import Path
 from typing import Any, Final
 
+from perdure.model.errors import LeaseLost
+
 fcntl: Any
 try:
     import fcntl
@@ -81,8 +83,16 @@ class Lease:
         # We have the lock, so a holder elsewhere is dead. The one that is not elsewhere is another node on this very handle.
         return not self._lock.is_supported or epoch == self._epoch
 
-    def renew(self, connection: sqlite3.Connection, epoch: int, until_us: int) -> bool:
-        return connection.execute(self._statements["renew_lease"], (epoch, until_us)).rowcount == 1
+    def renew(self, connection: sqlite3.Connection, epoch: int, until_us: int) -> str | None:
+        """The lease lasts until then; gives the name of its node, ``None`` if the epoch has lost it."""
+        found = connection.execute(self._statements["renew_lease"], (epoch, until_us)).fetchall()
+        return found[0][0] if found else None
+
+    def check(self, connection: sqlite3.Connection, epoch: int) -> None:
+        """Raise `LeaseLost` unless the epoch has the lease."""
+        found, holder, _ = connection.execute(self._statements["read_lease"]).fetchone()
+        if found != epoch or holder is None:
+            raise LeaseLost(epoch=epoch, found=f"epoch {found}" if holder is not None else "its lease was ended")
 
     def release(self, connection: sqlite3.Connection, epoch: int) -> None:
         # The row first: whoever gets the lock finds a row that says so.

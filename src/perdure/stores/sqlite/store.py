@@ -15,12 +15,14 @@ options
 import asyncio
 import os
 import sqlite3
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
+from perdure.model.durability import Durability
+from perdure.model.errors import Unsupported
 from perdure.model.ids import RunId
 from perdure.model.run import RunRow, Transition
-from perdure.ports.store import Batch, InboxItem, Loaded, Reply, RunQuery
+from perdure.ports.store import Batch, Hint, InboxItem, Loaded, NodeSeat, Reply, RunQuery, Survey, Traits
 from perdure.stores.sqlite.lease import Lease, NodeLock
 from perdure.stores.sqlite.reader import Reader
 from perdure.stores.sqlite.schema import connect_reader, connect_writer
@@ -50,6 +52,10 @@ class SqliteStore:
     @property
     def name(self) -> str:
         return self._name
+
+    @property
+    def traits(self) -> Traits:
+        return Traits()
 
     async def open(self) -> None:
         async with self._opening:
@@ -81,6 +87,11 @@ class SqliteStore:
         self._writing.abandon()
         self._lock.release()
 
+    def grants(self, asked: Durability | None) -> Durability:
+        if asked in (Durability.MEMORY_REPLICA, Durability.DISK_REPLICA):
+            raise Unsupported(what=f"Durability {asked.value!r}", why="a SQLite file has no replica; ask for 'disk', or use PostgreSQL")
+        return Durability.DISK
+
     async def commit(self, batch: Batch) -> Mapping[RunId, RunRow]:
         # Packed here, not in the thread: whatever the caller does with the batch from now on is not written, and the thread does not
         # have to fight the event loop for the interpreter.
@@ -90,11 +101,21 @@ class SqliteStore:
     async def take_lease(self, node: str, now_us: int, lease_us: int) -> int | None:
         return await self._writing.do(lambda connection: self._lease.take(connection, node, now_us, now_us + lease_us))
 
-    async def renew_lease(self, epoch: int, now_us: int, lease_us: int) -> bool:
-        return await self._writing.do(lambda connection: self._lease.renew(connection, epoch, now_us + lease_us))
+    async def renew_lease(self, epoch: int, now_us: int, lease_us: int) -> Survey | None:
+        until_us = now_us + lease_us
+        node = await self._writing.do(lambda connection: self._lease.renew(connection, epoch, until_us))
+        return None if node is None else Survey([NodeSeat(epoch, node, until_us)], [epoch])
 
     async def release_lease(self, epoch: int) -> None:
         await self._writing.do(lambda connection: self._lease.release(connection, epoch))
+
+    async def take_partitions(self, epoch: int, wanted: Sequence[int], now_us: int) -> list[int]:
+        """Give all: whoever has the lease has the one partition."""
+        await self._writing.do(lambda connection: self._lease.check(connection, epoch))
+        return list(wanted)
+
+    async def give_partitions(self, epoch: int, given: Sequence[int]) -> None:
+        """Nothing to do: the one partition goes with the lease."""
 
     async def row(self, run: RunId) -> RunRow | None:
         rows = await self._reading.do(lambda connection: self._reader.rows(connection, [run]))
@@ -106,7 +127,7 @@ class SqliteStore:
     async def transitions(self, run: RunId, after: int, limit: int) -> list[Transition]:
         return await self._reading.do(lambda connection: self._reader.transitions(connection, run, after, limit))
 
-    async def load(self, runs: Sequence[RunId]) -> list[Loaded]:
+    async def load(self, runs: Sequence[RunId], within: Collection[int] | None = None) -> list[Loaded]:
         return await self._reading.do(lambda connection: self._reader.load(connection, runs))
 
     async def blobs(self, hashes: Collection[str]) -> dict[str, bytes]:
@@ -115,23 +136,30 @@ class SqliteStore:
     async def reply(self, id: str) -> Reply | None:
         return await self._reading.do(lambda connection: self._reader.reply(connection, id))
 
-    async def held(self) -> list[RunId]:
-        return await self._reading.do(self._reader.held)
+    async def held(self, partitions: Collection[int]) -> list[RunId]:
+        return await self._reading.do(self._reader.held) if partitions else []
 
-    async def due(self, now_us: int, limit: int) -> list[RunId]:
-        return await self._reading.do(lambda connection: self._reader.due(connection, now_us, limit))
+    async def due(self, partitions: Collection[int], now_us: int, limit: int) -> list[RunId]:
+        return await self._reading.do(lambda connection: self._reader.due(connection, now_us, limit)) if partitions else []
 
-    async def next_wake_us(self) -> int | None:
-        return await self._reading.do(self._reader.next_wake_us)
+    async def next_wake_us(self, partitions: Collection[int]) -> int | None:
+        return await self._reading.do(self._reader.next_wake_us) if partitions else None
 
-    async def addressed(self, limit: int) -> list[InboxItem]:
-        return await self._reading.do(lambda connection: self._reader.addressed(connection, limit))
+    async def addressed(self, partitions: Collection[int], limit: int) -> list[InboxItem]:
+        return await self._reading.do(lambda connection: self._reader.addressed(connection, limit)) if partitions else []
 
-    async def has_news(self) -> bool:
+    async def has_news(self, partitions: Collection[int]) -> bool:
         # https://www.sqlite.org/pragma.html#pragma_data_version: on one connection it changes when any other has committed.
         version = await self._writing.do(_data_version)
         changed, self._version = version != self._version, version
         return changed
+
+    def announce(self, hint: Hint) -> None:
+        """Nothing to do: whether another process wrote is cheap to see here, and nodes look often."""
+
+    def subscribe(self, heard: Callable[[Hint], None]) -> Callable[[], None]:
+        """Nobody is ever heard."""
+        return lambda: None
 
     async def prune_replies(self, before_us: int) -> int:
         sql = self._statements["prune_replies"]
