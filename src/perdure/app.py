@@ -13,6 +13,7 @@ from typing import Any, ParamSpec, Self, TypeVar, overload
 from perdure.client.gateway import Gateway, StartRequest
 from perdure.client.local import LocalGateway
 from perdure.client.remote import RemoteGateway
+from perdure.client.routed import RoutedGateway
 from perdure.client.run import Run
 from perdure.deciders.code import guard
 from perdure.deciders.code.authoring import HasRun, StartOptions, Workflow
@@ -55,15 +56,18 @@ def open_store(url: str) -> Store:
 class Seat:
     """The place of the node on one store: taken at once if it is free, else as soon as whoever has it is gone."""
 
-    def __init__(self, store: Store, clock: Clock, make_node: Callable[[Callable[[BaseException], None]], Node]) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, make_node: Callable[[Callable[[BaseException], None]], Node], *, remote: RemoteGateway
+    ) -> None:
         self._store = store
+        self._remote = remote
         self._clock = clock
         self._make_node = make_node
         self._is_wanted = False
         self._alarm: Alarm | None = None
         self._try: asyncio.Task[None] | None = None
         self.node: Node | None = None
-        self.gateway: LocalGateway | None = None
+        self.gateway: Gateway | None = None
 
     async def take(self) -> None:
         """The seat is taken, or another has it and it will be asked for again and again."""
@@ -75,8 +79,9 @@ class Seat:
         node = self._make_node(self._on_lost)
         if not await node.open():
             return False
+        local = LocalGateway(node.desk, self._store)
         self.node = node
-        self.gateway = LocalGateway(node.desk, self._store)
+        self.gateway = local if self._store.traits.partitions == 1 else RoutedGateway(local, self._remote)
         return True
 
     def _on_lost(self, error: BaseException) -> None:
@@ -151,6 +156,7 @@ class Engine:
         codecs: Sequence[Codec] = (),
         known_codecs: Sequence[Codec] = (),
         drain: Span = "30s",
+        lease: Span = "10s",
         patience: Span = "30s",
         threads: int = 32,
         name: str | None = None,
@@ -166,10 +172,10 @@ class Engine:
         self._clock: Clock = clock or SystemClock()
         self._entropy: Entropy = entropy or SystemEntropy()
         self._drain_us = span_us(drain)
+        self._lease_us = span_us(lease)
         self._threads = threads
         self._name = name or f"{socket.gethostname()}-{os.getpid()}"
         self._is_client = is_client
-        self._seat = Seat(self._store, self._clock, self._make_node)
         self._remote = RemoteGateway(
             self._store,
             self._clock,
@@ -177,12 +183,13 @@ class Engine:
             inline_max=self._limits.payload_inline_max,
             patience_us=span_us(patience),
         )
+        self._seat = Seat(self._store, self._clock, self._make_node, remote=self._remote)
         self._is_open = False
 
     def _make_node(self, on_lost: Callable[[BaseException], None]) -> Node:
         performer = LocalPerformer(self._clock, self._serializer, self._threads)
         tools = Tools(self._serializer, self._limits, self._registry.bind)
-        around = Surroundings(self._store, self._clock, self._entropy, self._registry, performer, tools)
+        around = Surroundings(self._store, self._clock, self._entropy, self._registry, performer, tools, self._lease_us)
         return Node(around, name=self._name, on_lost=on_lost)
 
     # Life.

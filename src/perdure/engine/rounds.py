@@ -22,8 +22,8 @@ class Rounds:
         self._is_closed = False
         self.alarms: dict[str, Alarm] = {}
 
-    def every(self, name: str, span_us: int, work: Work) -> None:
-        """``work`` is done again and again, one round after the other, each a task of its own."""
+    def every(self, name: str, pause_us: Callable[[], int], work: Work) -> None:
+        """``work`` is done again and again, one round after the other, each a task of its own, with that pause before each."""
 
         async def one_round() -> None:
             try:
@@ -36,9 +36,12 @@ class Rounds:
 
         def again() -> None:
             if not self._is_closed:
-                self.alarms[name] = self._clock.call_at(self._clock.now_us() + span_us, begin)
+                self.alarms[name] = self._clock.call_at(self._clock.now_us() + pause_us(), begin)
 
         def begin() -> None:
+            if name in self._tasks and not self._tasks[name].done():
+                again()  # Somebody asked for a round out of turn, and it is not over.
+                return
             self._tasks[name] = asyncio.get_running_loop().create_task(one_round())
 
         again()

@@ -250,11 +250,12 @@ class Agenda(Protocol):
 class Hint(Struct, frozen=True):
     """Something that others may be waiting for. ``posted``: runs with new inbox items; ``ended``: runs that ended, items that were replied to.
 
-    ``is_partial``: there was more than is named.
+    ``has_moved``: partitions are free for others. ``is_partial``: there was more than is named.
     """
 
     posted: frozenset[str] = frozenset()
     ended: frozenset[str] = frozenset()
+    has_moved: bool = False
     is_partial: bool = False
 
 
