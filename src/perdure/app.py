@@ -255,7 +255,8 @@ class Engine:
     @overload
     async def start(self, workflow: str, *args: Any, **kwargs: Any) -> Run[Any]: ...
     async def start(self, workflow: Any, *args: Any, **kwargs: Any) -> Run[Any]:
-        """The run is durable and will finish; gives its handle. Raises `InvalidArguments`, `InvalidValue`, `RunConflict`, `RunEnded`.
+        """The run is durable and will finish; gives its handle, whose ``durability`` says how durable. Raises `InvalidArguments`,
+        `InvalidValue`, `RunConflict`, `RunEnded`, and `Unsupported` for a class of durability that the store cannot give.
 
         A workflow given by name need not be known here; its arguments are then checked when the run begins. (To type checkers that do not
         follow class decorators, a decorated class is still the class: hence the second form.)
@@ -271,11 +272,13 @@ class Engine:
             token=self._entropy.token,
             returns=Any if isinstance(workflow, str) else workflow.definition.returns,
         )
+        run.durability = request.row.durability
         if request.replaces:
             request.row.base = await self._base_after(request.row.id)
         known = await gateway.start(request)
         if known is not None:
             await self._take_known(request, known, options)
+            run.durability = known.durability or run.durability
         return run
 
     def _request(
@@ -299,6 +302,7 @@ class Engine:
             created_us=now_us,
             updated_us=now_us,
             wake_us=HELD,
+            durability=self._store.grants(options.durability),
         )
         end_us = None if options.timeout_us is None else now_us + options.timeout_us
         begun = Begun(contents, keywords, self._entropy.seed(), end_us=end_us)

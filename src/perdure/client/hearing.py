@@ -1,4 +1,4 @@
-"""Waits that a word from another writer can shorten. Protects the store from clients that ask again and again, and clients from the pause."""
+"""Waits that a word from another writer can shorten. Protects the store from clients that ask again and again."""
 
 import asyncio
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from perdure.client.gateway import Last, StartRequest
 from perdure.client.hearing import Hearing
+from perdure.client.poster import Poster
 from perdure.deciders.decider import BranchPlace
 from perdure.engine.sharing.share import slice_of
 from perdure.model import fact as facts
@@ -29,7 +30,7 @@ from perdure.model.payload import Attachments, Content, Payload, content_of
 from perdure.model.run import RunRow, Status
 from perdure.model.stimulus import Failed, Signalled, Succeeded, Updated
 from perdure.ports.clock import Clock, Entropy
-from perdure.ports.store import Batch, Hint, InboxItem, Store
+from perdure.ports.store import Batch, InboxItem, Store
 
 POLL_FIRST_S = 0.005
 POLL_MAX_S = 0.25
@@ -46,6 +47,7 @@ class RemoteGateway:
         self._inline_max = inline_max
         self._patience_us = patience_us
         self._hearing = Hearing(store)
+        self._poster = Poster(store)
 
     async def start(self, request: StartRequest) -> RunRow | None:
         row, begun = request.row, request.begun
@@ -63,9 +65,7 @@ class RemoteGateway:
             batch.replaced.add(row.id)
         if request.is_checked:
             batch.checked.add(row.id)
-        known = (await self.store.commit(batch)).get(row.id)
-        self.store.announce(Hint(posted=frozenset((row.id,))))
-        return known
+        return (await self._poster.commit(batch)).get(row.id)
 
     def _posting(self, run: RunId, id: str, make: Callable[[Attachments], AnyMessage]) -> tuple[Batch, InboxItem]:
         attachments = Attachments(self._inline_max)
@@ -80,8 +80,7 @@ class RemoteGateway:
             raise RunNotFound(run=run)
         if row.status.is_final:
             raise RunEnded(run=run, status=row.status, asked=asked)
-        await self.store.commit(self._posting(run, id, make)[0])
-        self.store.announce(Hint(posted=frozenset((run,))))
+        await self._poster.commit(self._posting(run, id, make)[0])
 
     async def _pause(self, id: str, pause_s: float) -> float:
         """That span is over, or word of the run or reply has come; gives the next span."""

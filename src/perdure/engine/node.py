@@ -143,7 +143,7 @@ class Node:
         self._on_fenced(error)
 
     async def drain(self) -> None:
-        """Nothing new begins; returns when no attempt is under way and all outcomes are written. What is not busy is handed over meanwhile."""
+        """Nothing new begins; returns when no attempt is under way and all outcomes are written. What is not busy is handed over."""
         self.dispatcher.is_draining = self.tenure.is_leaving = True
         if self.around.store.traits.partitions > 1:
             await self.handover.give(self.share.mine, patience_us=DRAIN_MAX_US)

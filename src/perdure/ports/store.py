@@ -248,7 +248,7 @@ class Agenda(Protocol):
 
 
 class Hint(Struct, frozen=True):
-    """Something that others may be waiting for. ``posted``: runs with new inbox items; ``ended``: runs that ended, items that were replied to.
+    """Something that others may be waiting for. ``posted``: runs with new inbox items; ``ended``: runs that ended, replies.
 
     ``has_moved``: partitions are free for others. ``is_partial``: there was more than is named.
     """

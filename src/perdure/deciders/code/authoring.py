@@ -17,6 +17,7 @@ from perdure.deciders.code.places import frame_above, line_of
 from perdure.deciders.code.signature import Signature
 from perdure.model import command as commands
 from perdure.model.call import ActionSpec, OnLost
+from perdure.model.durability import Durability
 from perdure.model.duration import Span, span_us
 from perdure.model.errors import InvalidOption, Unsupported
 from perdure.model.ids import RunId
@@ -149,6 +150,7 @@ class StartOptions(msgspec.Struct, frozen=True):
     version: int | None = None
     on_ended: Literal["return", "refuse", "restart"] = "return"
     timeout_us: int | None = None
+    durability: Durability | None = None
 
 
 class Workflow(Generic[P, R_co]):
@@ -202,12 +204,15 @@ class Workflow(Generic[P, R_co]):
         version: int | None = None,
         on_ended: Literal["return", "refuse", "restart"] | None = None,
         timeout: Span | None = None,
+        durability: Durability | str | None = None,
     ) -> Self:
         """Give the same workflow with options for the runs started through it.
 
         ``id``: unique; starting it again gives the same run if the input is the same and raises `RunConflict` if not. ``on_ended``: when
         that run has ended, ``return`` it (the default), ``refuse`` with `RunEnded`, or ``restart`` it as a new incarnation.
         ``timeout``: a run that has not ended by then is cancelled and fails with `RunTimedOut`; it holds over continue-as-new.
+        ``durability``: ``"memory"``, ``"memory+replica"``, ``"disk"`` or ``"disk+replica"``, as far as the store can give it; children
+        have that of their parent.
         """
         if id is not None and not id:
             raise InvalidOption(option="id", found="an empty text", expected="a name for the run")
@@ -218,11 +223,20 @@ class Workflow(Generic[P, R_co]):
             version=version if version is not None else now.version,
             on_ended=on_ended or now.on_ended,
             timeout_us=span_us(timeout) if timeout is not None else now.timeout_us,
+            durability=_class_of(durability) if durability is not None else now.durability,
         )
         return type(self)(self.function, self.definition, changed)
 
     def __repr__(self) -> str:
         return f"<workflow {self.definition.name} version {self.definition.version}>"
+
+
+def _class_of(durability: Durability | str) -> Durability:
+    try:
+        return Durability(durability)
+    except ValueError:
+        classes = ", ".join(repr(entry.value) for entry in Durability)
+        raise InvalidOption(option="durability", found=repr(durability), expected=classes) from None
 
 
 class ClassWorkflow(Workflow[P, R_co]):
