@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ParamSpec, Self, TypeVar, overload
+from typing import Any, ParamSpec, Self, TypeVar, cast, overload
 
 from perdure.client.gateway import Gateway, StartRequest
 from perdure.client.local import LocalGateway
@@ -22,7 +22,7 @@ from perdure.deciders.decider import Tools
 from perdure.engine.node import Node, Surroundings
 from perdure.model.codec import Codec, Serializer
 from perdure.model.duration import Span, span_us
-from perdure.model.errors import CallNotFound, EngineClosed, InvalidOption, RunConflict, RunEnded
+from perdure.model.errors import CallNotFound, EngineClosed, InvalidOption, RunConflict, RunEnded, Unsupported
 from perdure.model.failure import failure_of
 from perdure.model.ids import RunId, split_call_key
 from perdure.model.limits import Limits
@@ -31,9 +31,11 @@ from perdure.model.stimulus import Begun, Failed, Succeeded
 from perdure.ports.clock import Alarm, Clock, Entropy, pause
 from perdure.ports.store import RunQuery, Store
 from perdure.ports.system import SystemClock, SystemEntropy
+from perdure.ports.transactions import Transactions
 from perdure.stores.memory import MemoryStore
 from perdure.stores.sqlite.store import SqliteStore
 from perdure.workers.executors import LocalPerformer
+from perdure.workers.transactional import Transactor
 
 logger = logging.getLogger("perdure")
 
@@ -187,7 +189,8 @@ class Engine:
         self._is_open = False
 
     def _make_node(self, on_lost: Callable[[BaseException], None]) -> Node:
-        performer = LocalPerformer(self._clock, self._serializer, self._threads)
+        transactions = cast(Transactions, self._store) if self._store.traits.is_transactional else None
+        performer = LocalPerformer(self._clock, self._serializer, self._threads, Transactor(self._store, transactions))
         tools = Tools(self._serializer, self._limits, self._registry.bind)
         around = Surroundings(self._store, self._clock, self._entropy, self._registry, performer, tools, self._lease_us)
         return Node(around, name=self._name, on_lost=on_lost)
@@ -307,6 +310,26 @@ class Engine:
         end_us = None if options.timeout_us is None else now_us + options.timeout_us
         begun = Begun(contents, keywords, self._entropy.seed(), end_us=end_us)
         return StartRequest(row, begun, is_checked=options.id is not None, replaces=options.on_ended == "restart")
+
+    async def start_in(self, connection: Any, workflow: Any, *args: Any, **kwargs: Any) -> Run[Any]:
+        """The run starts if the open transaction of ``connection`` commits, and does not exist if it rolls back.
+
+        ``connection``: an asyncpg connection, a psycopg async connection, or SQLAlchemy's async connection or session over one of
+        them, to the database of this engine's store. A node finds the run at its next look, at most some seconds after the commit. Wait for its
+        result after the commit, not before. Raises as `start`; `Unsupported` if the store is not in PostgreSQL.
+        """
+        if not self._store.traits.is_transactional:
+            raise Unsupported(what=f"start_in on {self._store.name}", why="only a store in PostgreSQL shares transactions; use start(…)")
+        workflow = _declared(workflow)
+        self._gateway()
+        options = StartOptions() if isinstance(workflow, str) else workflow.start_options
+        request = self._request(workflow, options, args, kwargs)
+        run = self.get(request.row.id) if isinstance(workflow, str) else self.get(request.row.id, workflow)
+        run.durability = request.row.durability
+        refused = await cast(Transactions, self._store).write_in(connection, self._remote.start_batch(request))
+        if request.row.id in refused:
+            await self._take_known(request, refused[request.row.id], options)
+        return run
 
     async def _base_after(self, run: RunId) -> int:
         """Give the first row number of a run that replaces another: idempotency keys of the two must differ."""

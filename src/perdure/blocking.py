@@ -260,6 +260,10 @@ class Engine:
         """The run is durable and will finish; gives its handle. See `perdure.Engine.start`."""
         return Run(self._thread.call(lambda: self._engine.start(workflow, *args, **kwargs)), self._thread)
 
+    def start_in(self, connection: Any, workflow: Any, *args: Any, **kwargs: Any) -> Run[Any]:
+        """The run starts if the open transaction of ``connection`` (psycopg's) commits. See `perdure.Engine.start_in`."""
+        return Run(self._thread.call(lambda: self._engine.start_in(connection, workflow, *args, **kwargs)), self._thread)
+
     @overload
     def run(self, workflow: Workflow[P, R], *args: P.args, **kwargs: P.kwargs) -> R: ...
     @overload

@@ -50,6 +50,10 @@ class RemoteGateway:
         self._poster = Poster(store)
 
     async def start(self, request: StartRequest) -> RunRow | None:
+        return (await self._poster.commit(self.start_batch(request))).get(request.row.id)
+
+    def start_batch(self, request: StartRequest) -> Batch:
+        """Give the batch that starts the run: its row, and its start in its inbox."""
         row, begun = request.row, request.begun
 
         def message(attachments: Attachments) -> AnyMessage:
@@ -65,7 +69,7 @@ class RemoteGateway:
             batch.replaced.add(row.id)
         if request.is_checked:
             batch.checked.add(row.id)
-        return (await self._poster.commit(batch)).get(row.id)
+        return batch
 
     def _posting(self, run: RunId, id: str, make: Callable[[Attachments], AnyMessage]) -> tuple[Batch, InboxItem]:
         attachments = Attachments(self._inline_max)

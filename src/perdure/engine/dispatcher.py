@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from random import Random
+from typing import Any
 
 from msgspec import Raw, json
 
@@ -44,6 +45,7 @@ class Dispatcher:
         self.is_draining = False
         self.leaving: AbstractSet[int] = frozenset()
         self.on_quiet: Callable[[LiveRun], None] = lambda run: None
+        self.on_kept: Callable[[Any], None] = lambda item: None
         self.on_beat: Callable[[Attempt, Content], None] = lambda attempt, content: None
 
     def dispatch(self, run: LiveRun, call: CallName) -> None:
@@ -95,6 +97,8 @@ class Dispatcher:
             if open_call is None or open_call.attempt != attempt.number:
                 self.late += 1
                 self.on_quiet(run)
+            elif outcome.kept is not None:
+                self.on_kept(outcome.kept)
             else:
                 self._tell(run, self._arrival(run, open_call, attempt, outcome))
         self._begin_queued()

@@ -13,6 +13,7 @@ from perdure.engine.dispatcher import Dispatcher
 from perdure.engine.fetcher import Fetcher
 from perdure.engine.herald import Herald
 from perdure.engine.intake import Intake
+from perdure.engine.keeping import kept_outcome
 from perdure.engine.loader import Loader
 from perdure.engine.lookout import Lookout
 from perdure.engine.postroom import Postroom
@@ -25,10 +26,11 @@ from perdure.engine.sharing.tenure import Tenure
 from perdure.engine.starter import Starter
 from perdure.engine.transition import Transitions
 from perdure.engine.wakes import Wakes
+from perdure.model.call import Attempt, Outcome
 from perdure.ports.clock import Clock, Entropy, pause
 from perdure.ports.definitions import Definitions
 from perdure.ports.performer import Performer
-from perdure.ports.store import Hint, InboxItem, Store
+from perdure.ports.store import Batch, Hint, InboxItem, Store
 
 logger = logging.getLogger("perdure.engine")
 
@@ -108,6 +110,8 @@ class Node:
         self.starter.on_parked = self.fetcher.note_parked
         self.dispatcher.on_quiet = self.pump.rest
         self.dispatcher.on_beat = self.postroom.keep_beat
+        self.dispatcher.on_kept = lambda item: self.postroom.take([item])
+        self.around.performer.keep_with(self._kept)
 
     # Life.
 
@@ -136,6 +140,10 @@ class Node:
     def _on_post(self, items: Sequence[InboxItem]) -> None:
         self.herald.posted(items)
         self.postroom.take(items)
+
+    def _kept(self, attempt: Attempt, outcome: Outcome) -> Batch:
+        inline_max = self.around.tools.limits.payload_inline_max
+        return kept_outcome(attempt, outcome, epoch=self.epoch, now_us=self.around.clock.now_us(), inline_max=inline_max)
 
     def _on_lost(self, error: BaseException) -> None:
         logger.error("node %s has stopped: %s", self.name, error)

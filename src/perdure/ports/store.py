@@ -29,11 +29,13 @@ class Traits(Struct, frozen=True, kw_only=True):
 
     ``partitions``: into how many slices the runs are cut; with 1 there is one node at a time, and it has them all. ``poll_us``: how long
     a node waits between two looks at the store while others write there; ``poll_idle_us``: how long at most while nobody does.
+    ``is_transactional``: it is a `perdure.ports.transactions.Transactions` too.
     """
 
     partitions: int = 1
     poll_us: int = 100_000
     poll_idle_us: int = 100_000
+    is_transactional: bool = False
 
 
 class InboxItem(Struct, frozen=True, gc=False):

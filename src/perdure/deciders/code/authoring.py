@@ -106,6 +106,7 @@ def action(
     retry: Retry | None = None,
     timeout: Span | None = None,
     on_lost: Literal["retry", "fail"] = "retry",
+    transactional: bool = False,
     registry: Registry | None = None,
 ) -> ActionDecorator: ...
 def action(
@@ -116,12 +117,14 @@ def action(
     retry: Retry | None = None,
     timeout: Span | None = None,
     on_lost: Literal["retry", "fail"] = "retry",
+    transactional: bool = False,
     registry: Registry | None = None,
 ) -> Any:
     """Declare an action. An ``async def`` runs in the engine's event loop, a plain ``def`` in a thread.
 
     ``retry``: default is one attempt. ``timeout``: for one attempt. ``on_lost``: what follows when the node died during an attempt:
-    ``retry`` it (an attempt may then happen twice), or ``fail`` the call with `AttemptsLost`.
+    ``retry`` it (an attempt may then happen twice), or ``fail`` the call with `AttemptsLost`. ``transactional``: on a store in PostgreSQL,
+    what the action does on `perdure.attempt().connection` and its outcome are one commit, so its effect happens exactly once.
     """
 
     def declare(function: Callable[..., Any]) -> Action[..., Any]:
@@ -134,7 +137,10 @@ def action(
             retry=retry or NO_RETRY,
             timeout_us=None if timeout is None else span_us(timeout),
             on_lost=OnLost(on_lost),
+            is_transactional=transactional,
         )
+        if transactional and not spec.is_async:
+            raise InvalidOption(option="transactional", found=f"a plain def {spec.name!r}", expected="an async def")
         declared: Action[..., Any] = Action(function, spec, signature)
         (registry or default_registry).add_action(spec)
         return declared

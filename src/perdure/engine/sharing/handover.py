@@ -49,6 +49,8 @@ class Handover:
     async def settle(self, partitions: Collection[int]) -> None:
         """All that these runs were given is written, and their rows say what the next node has to do for them."""
         await self.write_out(partitions)
+        while self._node.is_open and any(_is_keeping(run) for run in self._runs(partitions)):
+            await pause(self._node.around.clock, LOOK_US)
         self._give_up(self._runs(partitions))
         await self.write_out(partitions)
         while self._node.is_open and self._release(self._runs(partitions)):
@@ -93,6 +95,10 @@ class Handover:
             node.postroom.forget(run.row.id)
         node.fetcher.let_go({run.row.id for run in runs})
         node.desk.let_go(runs)
+
+
+def _is_keeping(run: LiveRun) -> bool:
+    return any(performance is not None and performance.is_keeping for performance in run.performances.values())
 
 
 def _has_work(run: LiveRun) -> bool:
