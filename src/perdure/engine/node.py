@@ -76,9 +76,7 @@ class Node:
             random=Random(around.entropy.seed()),
         )
         self.loader: Loader = Loader(around.store, around.definitions, around.tools)
-        self.starter: Starter = Starter(
-            self.pump, clock=around.clock, entropy=around.entropy, definitions=around.definitions, tools=around.tools
-        )
+        self.starter: Starter = Starter(self.pump, entropy=around.entropy, definitions=around.definitions, tools=around.tools)
         self.fetcher: Fetcher = Fetcher(self)
         self.rounds: Rounds = Rounds(around.clock, name)
         self.postroom: Postroom = Postroom(self)

@@ -74,8 +74,8 @@ class _Tables:
             self.heartbeats.pop(change.id, None)
 
     def _write_messages(self, batch: Batch, taken: Collection[RunId]) -> None:
-        for item in batch.posts:
-            if item.run not in taken and (item.run, item.id) not in self.arrivals:
+        for item in batch.posts_without(taken) if taken else batch.posts:
+            if (item.run, item.id) not in self.arrivals:
                 self.arrivals[item.run, item.id] = item
                 self.inboxes.setdefault(item.run, {})[item.id] = item
         for run, id in batch.consumed:
@@ -114,6 +114,7 @@ class MemoryStore:
         known = self._tables.runs
         taken = {row.id: copy(known[row.id]) for row in batch.starts if row.id in known and not self._is_replaced(batch, row.id)}
         self._check_starts(batch, taken)
+        taken = {run: copy(row) for run, row in batch.dropped(taken).items()}
         self._check_rows(batch, taken)
         self._tables.write(batch, taken)
         return taken
