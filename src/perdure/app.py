@@ -125,8 +125,8 @@ class Seat:
         draining, over = asyncio.ensure_future(node.drain()), asyncio.ensure_future(pause(self._clock, drain_us))
         try:
             await asyncio.wait({draining, over}, return_when=asyncio.FIRST_COMPLETED)
-            if not draining.done():
-                logger.warning("%d attempts were still under way after the drain time; they will be made again", node.dispatcher.running)
+            if not draining.done() and (running := node.dispatcher.running):
+                logger.warning("%d attempts were still under way after the drain time; they will be made again", running)
         finally:
             draining.cancel()
             over.cancel()

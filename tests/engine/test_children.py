@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import pytest
 
+import perdure
 from perdure import Limits, Registry, Run, RunCancelled, Status, action, signal, workflow
 from perdure.model.errors import RunConflict
 from perdure.model.ids import RunId
@@ -203,7 +204,7 @@ async def test_what_a_refused_child_decided_in_memory_never_happened(store: AnyS
     @workflow(name="children_busy")
     async def busy() -> int:
         await leaf.options(id="detached").start(1)
-        await go.send("heard", 7)
+        perdure.send("heard", go, 7)
         return await factorial(1)
 
     @workflow(name="children_claimer")

@@ -79,6 +79,8 @@ class Postroom:
             arrival = mail.stimulus_arrival(letter, blobs)
             if arrival is None:
                 await self._request(run, letter, blobs)
+            elif run.phase is Phase.ENDED:
+                await self._recall(run, letter, arrival)
             elif run.phase is Phase.STOPPED and not isinstance(letter.message, messages.RequestUpdate):
                 await self._leave(run, letter)
             else:
@@ -93,21 +95,26 @@ class Postroom:
             self._consume(letter)
             self._node.pump.cancel_stopped(run, letter.message.reason)
 
+    async def _recall(self, run: LiveRun, letter: Letter, arrival: Arrival) -> None:
+        """A message that comes after the end, or comes again, is answered from the journal."""
+        answer = None if arrival.stimulus is None else await self._node.desk.recall(run, arrival.stimulus)
+        self._reply(letter, _ended(answer))
+        self._consume(letter)
+
     def _tell(self, run: LiveRun, letter: Letter, arrival: Arrival) -> None:
-        if run.phase is Phase.ENDED:
-            self._reply(letter, _failed(RunEnded(run=run.row.id, status=run.row.status, asked="the message")))
-            self._consume(letter)
-            return
         if isinstance(letter.message, messages.EndChild) and letter.message.base != run.row.base:
             self._consume(letter)  # A child of an incarnation that is over; the call of that name is another one now.
             return
         arrival.inbox_id = letter.item.id
         arrival.done = asyncio.get_running_loop().create_future()
-        arrival.done.add_done_callback(lambda future: self._done(letter, future))
+        arrival.done.add_done_callback(lambda future: self._done(run, letter, future))
         self._node.pump.tell(run, arrival)
 
-    def _done(self, letter: Letter, future: "asyncio.Future[Any]") -> None:
+    def _done(self, run: LiveRun, letter: Letter, future: "asyncio.Future[Any]") -> None:
         self._seen.discard((letter.item.run, letter.item.id))
+        if run.phase is Phase.ENDED and isinstance(future.exception(), RunEnded):
+            self.take([letter.item])  # It came while the end was being written: now the journal can tell what becomes of it.
+            return
         if isinstance(letter.message, messages.RequestUpdate) or future.exception() is not None:
             self._reply(letter, future)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from perdure.engine.committer import Committer
 from perdure.engine.dispatcher import Dispatcher
+from perdure.engine.ended import asked_of
 from perdure.engine.ending import cancel_run
 from perdure.engine.live import Arrival, LiveRun, Phase, answer_update
 from perdure.engine.roster import Roster
@@ -65,7 +66,7 @@ class Pump:
             case Phase.STOPPED:
                 self._keep(run, arrival)
             case Phase.ENDED:
-                arrival.refuse(RunEnded(run=run.row.id, status=run.row.status, asked="this"))
+                arrival.refuse(RunEnded(run=run.row.id, status=run.row.status, asked=asked_of(arrival.stimulus)))
 
     def _keep(self, run: LiveRun, arrival: Arrival) -> None:
         run.last_us = max(run.last_us, self._clock.now_us())
@@ -205,9 +206,9 @@ class Pump:
         run.drop_mind()
         for waiters in run.update_waiters.values():
             for arrival in waiters:
-                arrival.refuse(RunEnded(run=run.row.id, status=run.row.status, asked="the update"))
+                arrival.refuse(RunEnded(run=run.row.id, status=run.row.status, asked=asked_of(arrival.stimulus)))
         for arrival in run.arrivals:
-            arrival.refuse(RunEnded(run=run.row.id, status=run.row.status, asked="this"))
+            arrival.refuse(RunEnded(run=run.row.id, status=run.row.status, asked=asked_of(arrival.stimulus)))
         self.on_end(run, piece.commands[-1])
 
     def _discard(self, run: LiveRun, refused: dict[RunId, RunRow]) -> None:

@@ -67,7 +67,8 @@ class Batch(Struct):
     ``truncated`` gives, for a run, the number below which journal rows are deleted. A change of a run whose new status is final also
     deletes its heartbeats. ``checked`` names the starts whose id a caller chose: only these can be in conflict; another that is taken
     raises `Internal` and nothing is written. ``refusals`` gives, for a start in ``checked``, the message that is posted if its id is taken.
-    ``led_to`` names what falls with such a start: starts that are in ``checked`` too, and posts. ``replaced`` names starts before which a run of that id that has ended is deleted, with all that belongs to it but its blobs.
+    ``led_to`` names what falls with such a start: starts that are in ``checked`` too, and posts. ``replaced`` names starts before which a
+    run of that id that has ended is deleted, with all that belongs to it but its blobs.
     """
 
     epoch: int | None = None
