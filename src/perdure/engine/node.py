@@ -7,6 +7,7 @@ from random import Random
 from msgspec import Struct
 
 from perdure.deciders.decider import Tools
+from perdure.engine.beats import Beats
 from perdure.engine.committer import Committer
 from perdure.engine.desk import Desk
 from perdure.engine.dispatcher import Dispatcher
@@ -80,6 +81,7 @@ class Node:
         self.fetcher: Fetcher = Fetcher(self)
         self.rounds: Rounds = Rounds(around.clock, name)
         self.postroom: Postroom = Postroom(self)
+        self.beats: Beats = Beats(around.clock, write=self.postroom.write_beat, is_under_way=self.dispatcher.is_under_way)
         self.desk: Desk = Desk(self)
         self._on_fenced = on_lost
         self._is_behind = False
@@ -95,7 +97,7 @@ class Node:
         self.pump.on_post = self.postroom.take
         self.starter.on_parked = self.fetcher.note_parked
         self.dispatcher.on_quiet = self.pump.rest
-        self.dispatcher.on_beat = self.postroom.keep_beat
+        self.dispatcher.on_beat = self.beats.keep
 
     # Life.
 
@@ -111,8 +113,8 @@ class Node:
         for run in await self.around.store.held():
             self.fetcher.ask_for(run)
         await self._ask_for_stalled()
-        self.wakes.store_us = clock.now_us()
-        await self.look_for_due()
+        # Behind the opening: a hundred thousand runs that are due at once take seconds.
+        self.rounds.once("due", self.look_for_due)
         await self.around.store.has_news()
         await self.postroom.look()
         self.rounds.every("poll", POLL_US, self._poll)
@@ -147,6 +149,7 @@ class Node:
     async def drain(self) -> None:
         """Nothing new begins; returns when no attempt is under way and all outcomes are written."""
         self.dispatcher.is_draining = True
+        await self.fetcher.finish()
         while self.dispatcher.running and self.is_open:
             await pause(self.around.clock, DRAIN_LOOK_US)
         await self.committer.idle()
@@ -157,6 +160,7 @@ class Node:
             return
         self.dispatcher.is_draining = True
         await self.fetcher.finish()
+        self.beats.flush()
         await self._settle_all()
         await self.around.performer.close()
         self._give_up()
@@ -201,6 +205,7 @@ class Node:
         self._stop_listening()
         self.wakes.close()
         self.rounds.close()
+        self.beats.close()
         self.committer.is_dead = True
         self.roster.close()
         self.desk.close()

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from perdure.engine.node import Node
 
 ADDRESSED_MAX = 1_000
-BEAT_US = 500_000
 REPLY_KEPT_US = 3_600_000_000
 
 
@@ -33,7 +32,6 @@ class Postroom:
         self._node = node
         self._seen: set[tuple[RunId, str]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._beats_us: dict[tuple[RunId, str], int] = {}
 
     async def look(self) -> int:
         """Take what lies in the inboxes of all runs; gives the number of new items."""
@@ -146,12 +144,8 @@ class Postroom:
         node.committer.batch.blobs.update(blobs)
         node.pump.schedule()
 
-    def keep_beat(self, attempt: Attempt, content: Content) -> None:
-        """The details of an attempt are written down, but not more often than twice a second."""
-        key, now_us = (attempt.run, attempt.key), self._node.around.clock.now_us()
-        if now_us - self._beats_us.get(key, 0) < BEAT_US:
-            return
-        self._beats_us[key] = now_us
+    def write_beat(self, attempt: Attempt, content: Content) -> None:
+        """The details of an attempt are in the batch."""
         attachments = Attachments(self._node.around.tools.limits.payload_bytes_max)
         body = msgspec.json.encode(attachments.place(content))
         data = None if attachments.data is None else bytes(attachments.data)
