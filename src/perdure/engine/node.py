@@ -228,7 +228,7 @@ class Node:
     async def look_for_due(self) -> int:
         """Ask for the runs that the store says are due, and learn when the next is; gives their number."""
         count, store = 0, self.around.store
-        while self.is_open:
+        while self.is_open and not self.fetcher.is_finished:
             due = await patiently(self.around.clock, lambda: store.due(self.around.clock.now_us(), DUE_MAX))
             fresh = [run for run in due if self.roster.get(run) is None and not self.fetcher.is_asked_for(run)]
             for run in fresh:
