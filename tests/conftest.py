@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import signal
 import sqlite3
 import sys
 
@@ -9,6 +10,12 @@ import pytest
 
 # The suites that ship with the package are asserted in like any test.
 pytest.register_assert_rewrite("perdure.testing.conformance")
+
+
+# A shell without job control starts what it puts in the background with SIGINT ignored, and children inherit that: tests that send one to
+# themselves or to a child would wait for ever.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header() -> str:
