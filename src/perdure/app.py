@@ -8,11 +8,12 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ParamSpec, Self, TypeVar, overload
+from typing import Any, ParamSpec, Self, TypeVar, cast, overload
 
 from perdure.client.gateway import Gateway, StartRequest
 from perdure.client.local import LocalGateway
 from perdure.client.remote import RemoteGateway
+from perdure.client.routed import RoutedGateway
 from perdure.client.run import Run
 from perdure.deciders.code import guard
 from perdure.deciders.code.authoring import HasRun, StartOptions, Workflow
@@ -21,7 +22,7 @@ from perdure.deciders.decider import Tools
 from perdure.engine.node import Node, Surroundings
 from perdure.model.codec import Codec, Serializer
 from perdure.model.duration import Span, span_us
-from perdure.model.errors import CallNotFound, EngineClosed, InvalidOption, RunConflict, RunEnded
+from perdure.model.errors import CallNotFound, EngineClosed, InvalidOption, RunConflict, RunEnded, Unsupported
 from perdure.model.failure import failure_of
 from perdure.model.ids import RunId, split_call_key
 from perdure.model.limits import Limits
@@ -30,9 +31,11 @@ from perdure.model.stimulus import Begun, Failed, Succeeded
 from perdure.ports.clock import Alarm, Clock, Entropy, pause
 from perdure.ports.store import RunQuery, Store
 from perdure.ports.system import SystemClock, SystemEntropy
+from perdure.ports.transactions import Transactions
 from perdure.stores.memory import MemoryStore
 from perdure.stores.sqlite.store import SqliteStore
 from perdure.workers.executors import LocalPerformer
+from perdure.workers.transactional import Transactor
 
 logger = logging.getLogger("perdure")
 
@@ -55,15 +58,18 @@ def open_store(url: str) -> Store:
 class Seat:
     """The place of the node on one store: taken at once if it is free, else as soon as whoever has it is gone."""
 
-    def __init__(self, store: Store, clock: Clock, make_node: Callable[[Callable[[BaseException], None]], Node]) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, make_node: Callable[[Callable[[BaseException], None]], Node], *, remote: RemoteGateway
+    ) -> None:
         self._store = store
+        self._remote = remote
         self._clock = clock
         self._make_node = make_node
         self._is_wanted = False
         self._alarm: Alarm | None = None
         self._try: asyncio.Task[None] | None = None
         self.node: Node | None = None
-        self.gateway: LocalGateway | None = None
+        self.gateway: Gateway | None = None
 
     async def take(self) -> None:
         """The seat is taken, or another has it and it will be asked for again and again."""
@@ -75,8 +81,9 @@ class Seat:
         node = self._make_node(self._on_lost)
         if not await node.open():
             return False
+        local = LocalGateway(node.desk, self._store)
         self.node = node
-        self.gateway = LocalGateway(node.desk, self._store)
+        self.gateway = local if self._store.traits.partitions == 1 else RoutedGateway(local, self._remote)
         return True
 
     def _on_lost(self, error: BaseException) -> None:
@@ -151,6 +158,7 @@ class Engine:
         codecs: Sequence[Codec] = (),
         known_codecs: Sequence[Codec] = (),
         drain: Span = "30s",
+        lease: Span = "10s",
         patience: Span = "30s",
         threads: int = 32,
         name: str | None = None,
@@ -166,10 +174,10 @@ class Engine:
         self._clock: Clock = clock or SystemClock()
         self._entropy: Entropy = entropy or SystemEntropy()
         self._drain_us = span_us(drain)
+        self._lease_us = span_us(lease)
         self._threads = threads
         self._name = name or f"{socket.gethostname()}-{os.getpid()}"
         self._is_client = is_client
-        self._seat = Seat(self._store, self._clock, self._make_node)
         self._remote = RemoteGateway(
             self._store,
             self._clock,
@@ -177,12 +185,14 @@ class Engine:
             inline_max=self._limits.payload_inline_max,
             patience_us=span_us(patience),
         )
+        self._seat = Seat(self._store, self._clock, self._make_node, remote=self._remote)
         self._is_open = False
 
     def _make_node(self, on_lost: Callable[[BaseException], None]) -> Node:
-        performer = LocalPerformer(self._clock, self._serializer, self._threads)
+        transactions = cast(Transactions, self._store) if self._store.traits.is_transactional else None
+        performer = LocalPerformer(self._clock, self._serializer, self._threads, Transactor(self._store, transactions))
         tools = Tools(self._serializer, self._limits, self._registry.bind)
-        around = Surroundings(self._store, self._clock, self._entropy, self._registry, performer, tools)
+        around = Surroundings(self._store, self._clock, self._entropy, self._registry, performer, tools, self._lease_us)
         return Node(around, name=self._name, on_lost=on_lost)
 
     # Life.
@@ -248,7 +258,8 @@ class Engine:
     @overload
     async def start(self, workflow: str, *args: Any, **kwargs: Any) -> Run[Any]: ...
     async def start(self, workflow: Any, *args: Any, **kwargs: Any) -> Run[Any]:
-        """The run is durable and will finish; gives its handle. Raises `InvalidArguments`, `InvalidValue`, `RunConflict`, `RunEnded`.
+        """The run is durable and will finish; gives its handle, whose ``durability`` says how durable. Raises `InvalidArguments`,
+        `InvalidValue`, `RunConflict`, `RunEnded`, and `Unsupported` for a class of durability that the store cannot give.
 
         A workflow given by name need not be known here; its arguments are then checked when the run begins. (To type checkers that do not
         follow class decorators, a decorated class is still the class: hence the second form.)
@@ -264,11 +275,13 @@ class Engine:
             token=self._entropy.token,
             returns=Any if isinstance(workflow, str) else workflow.definition.returns,
         )
+        run.durability = request.row.durability
         if request.replaces:
             request.row.base = await self._base_after(request.row.id)
         known = await gateway.start(request)
         if known is not None:
             await self._take_known(request, known, options)
+            run.durability = known.durability or run.durability
         return run
 
     def _request(
@@ -292,10 +305,31 @@ class Engine:
             created_us=now_us,
             updated_us=now_us,
             wake_us=HELD,
+            durability=self._store.grants(options.durability),
         )
         end_us = None if options.timeout_us is None else now_us + options.timeout_us
         begun = Begun(contents, keywords, self._entropy.seed(), end_us=end_us)
         return StartRequest(row, begun, is_checked=options.id is not None, replaces=options.on_ended == "restart")
+
+    async def start_in(self, connection: Any, workflow: Any, *args: Any, **kwargs: Any) -> Run[Any]:
+        """The run starts if the open transaction of ``connection`` commits, and does not exist if it rolls back.
+
+        ``connection``: an asyncpg connection, a psycopg async connection, or SQLAlchemy's async connection or session over one of
+        them, to the database of this engine's store. A node finds the run at its next look, at most some seconds after the commit. Wait for its
+        result after the commit, not before. Raises as `start`; `Unsupported` if the store is not in PostgreSQL.
+        """
+        if not self._store.traits.is_transactional:
+            raise Unsupported(what=f"start_in on {self._store.name}", why="only a store in PostgreSQL shares transactions; use start(…)")
+        workflow = _declared(workflow)
+        self._gateway()
+        options = StartOptions() if isinstance(workflow, str) else workflow.start_options
+        request = self._request(workflow, options, args, kwargs)
+        run = self.get(request.row.id) if isinstance(workflow, str) else self.get(request.row.id, workflow)
+        run.durability = request.row.durability
+        refused = await cast(Transactions, self._store).write_in(connection, self._remote.start_batch(request))
+        if request.row.id in refused:
+            await self._take_known(request, refused[request.row.id], options)
+        return run
 
     async def _base_after(self, run: RunId) -> int:
         """Give the first row number of a run that replaces another: idempotency keys of the two must differ."""

@@ -188,6 +188,7 @@ class Engine:
         codecs: Sequence[Codec] = (),
         known_codecs: Sequence[Codec] = (),
         drain: Span = "30s",
+        lease: Span = "10s",
         patience: Span = "30s",
         threads: int = 32,
         name: str | None = None,
@@ -202,6 +203,7 @@ class Engine:
             codecs=codecs,
             known_codecs=known_codecs,
             drain=drain,
+            lease=lease,
             patience=patience,
             threads=threads,
             name=name,
@@ -257,6 +259,10 @@ class Engine:
     def start(self, workflow: Any, *args: Any, **kwargs: Any) -> Run[Any]:
         """The run is durable and will finish; gives its handle. See `perdure.Engine.start`."""
         return Run(self._thread.call(lambda: self._engine.start(workflow, *args, **kwargs)), self._thread)
+
+    def start_in(self, connection: Any, workflow: Any, *args: Any, **kwargs: Any) -> Run[Any]:
+        """The run starts if the open transaction of ``connection`` (psycopg's) commits. See `perdure.Engine.start_in`."""
+        return Run(self._thread.call(lambda: self._engine.start_in(connection, workflow, *args, **kwargs)), self._thread)
 
     @overload
     def run(self, workflow: Workflow[P, R], *args: P.args, **kwargs: P.kwargs) -> R: ...

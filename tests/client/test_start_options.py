@@ -107,4 +107,4 @@ async def test_a_run_gives_a_signal_to_another_once(perdure_env: Environment) ->
 async def test_a_signal_to_a_run_that_does_not_exist_is_dropped(perdure_env: Environment) -> None:
     await perdure_env.engine.run(telling, "nobody")
     await perdure_env.settle()
-    assert await perdure_env.engine.store.addressed(10) == []
+    assert await perdure_env.engine.store.addressed([0], 10) == []

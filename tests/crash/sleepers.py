@@ -8,7 +8,7 @@ import asyncio
 import resource
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from msgspec import json
@@ -49,9 +49,9 @@ class CountingStore(SqliteStore):
 
     loads = 0
 
-    async def load(self, runs: Sequence[RunId]) -> list[Loaded]:
+    async def load(self, runs: Sequence[RunId], within: Collection[int] | None = None) -> list[Loaded]:
         self.loads += len(runs)
-        return await super().load(runs)
+        return await super().load(runs, within)
 
 
 def rss_mb() -> float:

@@ -37,7 +37,7 @@ class Cart:
 async def posted(store: AnyStore, count: int) -> None:
     """Wait for so many messages."""
     for _ in range(10_000):
-        if len(await store.addressed(100)) == count:
+        if len(await store.addressed([0], 100)) == count:
             return
         await asyncio.sleep(0)
     raise AssertionError(f"never were there {count} messages")

@@ -148,7 +148,7 @@ def test_a_timer_that_is_forgotten_over_a_crash_is_reported(monkeypatch: pytest.
     async def nothing(self: MemoryStore, *args: object) -> list[object]:
         return []
 
-    async def never(self: MemoryStore) -> None:
+    async def never(self: MemoryStore, partitions: object) -> None:
         return None
 
     monkeypatch.setattr(MemoryStore, "due", nothing)

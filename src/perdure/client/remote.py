@@ -5,9 +5,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from perdure.client.gateway import Last, StartRequest
+from perdure.client.hearing import Hearing
+from perdure.client.poster import Poster
 from perdure.deciders.decider import BranchPlace
+from perdure.engine.sharing.share import slice_of
 from perdure.model import fact as facts
-from perdure.model.duration import span_text
+from perdure.model.duration import MICROSECONDS, span_text
 from perdure.model.errors import AnswerOverdue, RunEnded, RunNotFound
 from perdure.model.failure import exception_of
 from perdure.model.ids import RunId
@@ -31,6 +34,7 @@ from perdure.ports.store import Batch, InboxItem, Store
 
 POLL_FIRST_S = 0.005
 POLL_MAX_S = 0.25
+"""The longest pause where nobody is heard; a store that many share is asked as rarely as an idle node asks it."""
 
 
 class RemoteGateway:
@@ -42,8 +46,14 @@ class RemoteGateway:
         self._entropy = entropy
         self._inline_max = inline_max
         self._patience_us = patience_us
+        self._hearing = Hearing(store)
+        self._poster = Poster(store)
 
     async def start(self, request: StartRequest) -> RunRow | None:
+        return (await self._poster.commit(self.start_batch(request))).get(request.row.id)
+
+    def start_batch(self, request: StartRequest) -> Batch:
+        """Give the batch that starts the run: its row, and its start in its inbox."""
         row, begun = request.row, request.begun
 
         def message(attachments: Attachments) -> AnyMessage:
@@ -51,13 +61,15 @@ class RemoteGateway:
             kwargs = {name: attachments.place(content) for name, content in begun.kwargs.items()}
             return RecordFact(facts.RunStarted(row.definition, args, kwargs, row.version, begun.seed, end_us=begun.end_us))
 
+        row.partition = slice_of(row.id, list(range(self.store.traits.partitions)))
         batch, _ = self._posting(row.id, f"{row.id}#start", message)
+        batch.durability = row.durability
         batch.starts.append(row)
         if request.replaces:
             batch.replaced.add(row.id)
         if request.is_checked:
             batch.checked.add(row.id)
-        return (await self.store.commit(batch)).get(row.id)
+        return batch
 
     def _posting(self, run: RunId, id: str, make: Callable[[Attachments], AnyMessage]) -> tuple[Batch, InboxItem]:
         attachments = Attachments(self._inline_max)
@@ -72,15 +84,19 @@ class RemoteGateway:
             raise RunNotFound(run=run)
         if row.status.is_final:
             raise RunEnded(run=run, status=row.status, asked=asked)
-        await self.store.commit(self._posting(run, id, make)[0])
+        await self._poster.commit(self._posting(run, id, make)[0])
+
+    async def _pause(self, id: str, pause_s: float) -> float:
+        """That span is over, or word of the run or reply has come; gives the next span."""
+        await self._hearing.wait(id, pause_s)
+        return min(2 * pause_s, max(POLL_MAX_S, self.store.traits.poll_idle_us / MICROSECONDS))
 
     async def _answer(self, id: str, asked: str) -> Content | None:
         end_us, pause = self._clock.now_us() + self._patience_us, POLL_FIRST_S
         while (reply := await self.store.reply(id)) is None:
             if self._clock.now_us() > end_us:
                 raise AnswerOverdue(asked=asked, span=span_text(self._patience_us))
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, POLL_MAX_S)
+            pause = await self._pause(id, pause)
         answer = decode_answer(reply.body)
         if answer.error is not None:
             raise exception_of(answer.error)
@@ -146,8 +162,7 @@ class RemoteGateway:
                 raise RunNotFound(run=run)
             if row.status.is_final:
                 return None
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, POLL_MAX_S)
+            pause = await self._pause(run, pause)
 
     async def change_of(self, run: RunId) -> Any:
         await asyncio.sleep(POLL_MAX_S)

@@ -11,6 +11,7 @@ from perdure.insight import AnyReason, BranchReason, Entry
 from perdure.model import fact as facts
 from perdure.model.codec import Serializer
 from perdure.model.command import Cancel, Complete, Fail
+from perdure.model.durability import Durability
 from perdure.model.errors import RunCancelled, RunFailed
 from perdure.model.failure import Failure, exception_of
 from perdure.model.ids import RunId
@@ -34,6 +35,8 @@ class Run(Generic[R]):
         self._serializer = serializer
         self._token = token
         self._returns = returns
+        self.durability: Durability | None = None
+        """The class that a start got; ``None`` on a handle that did not start the run."""
 
     async def result(self) -> R:
         """Wait for the end and give the value. A failed run raises its exception, or `RunFailed` where the class cannot be rebuilt;

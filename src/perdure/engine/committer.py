@@ -38,6 +38,7 @@ class Committer:
         self.commits = 0
         self.trouble: str | None = None
         self.is_dead = False
+        self.on_written: Callable[[Batch], None] = lambda batch: None
 
     def open(self, epoch: int) -> None:
         self.epoch = epoch
@@ -72,6 +73,7 @@ class Committer:
         self._task = None
         self.commits += 1
         self._settle(pieces, refused)
+        self.on_written(batch)
         self.flush()
         if self._task is None:
             self._wake_idle()

@@ -17,6 +17,7 @@ from perdure.model.errors import (
     DefinitionNotFound,
     EngineClosed,
     InvalidValue,
+    RunElsewhere,
     RunEnded,
     RunNotFound,
     Unavailable,
@@ -44,8 +45,15 @@ class Desk:
         node.pump.on_commit = self._on_commit
 
     async def start(self, row: RunRow, begun: Begun, *, is_checked: bool, replaces: bool = False) -> RunRow | None:
-        """The run is durable; gives the row that was there before if its id was taken. ``replaces``: one that has ended gives way."""
+        """The run is durable; gives the row that was there before if its id was taken. ``replaces``: one that has ended gives way.
+
+        Raises `RunElsewhere` while this node has no partition to put it in.
+        """
         self._require_open(f"the start of {row.definition!r}")
+        partition = self._node.share.pick(row.id)
+        if partition is None:
+            raise RunElsewhere(run=row.id)
+        row.partition = partition
         if (under_way := self._starts.get(row.id)) is not None:
             await asyncio.shield(under_way)
             return await self._node.around.store.row(row.id)
@@ -176,7 +184,10 @@ class Desk:
         await done
 
     async def end_of(self, run: RunId) -> Last | None:
-        """Wait for the run's end; ``None`` if it had ended before, and the journal has its last word."""
+        """Wait for the run's end; ``None`` if it had ended before, and the journal has its last word.
+
+        Raises `RunNotFound`, and `RunElsewhere` as soon as another node has the run.
+        """
         self._require_open(f"the result of {run!r}")
         future: asyncio.Future[Last] = asyncio.get_running_loop().create_future()
         waiting = self._ends.setdefault(run, [])
@@ -188,6 +199,7 @@ class Desk:
                     raise RunNotFound(run=run)
                 if row is not None and row.status.is_final and not future.done():
                     return None
+                self._require_here(row)
             return await future
         finally:
             if future in waiting:
@@ -196,10 +208,31 @@ class Desk:
                 self._ends.pop(run, None)
 
     async def change_of(self, run: RunId) -> None:
-        """Wait until the run has a new journal row."""
+        """Wait until the run has a new journal row. Raises `RunElsewhere` as soon as another node has the run."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._changes.setdefault(run, []).append(future)
+        if not self._node.share.is_whole and self._node.roster.get(run) is None:
+            self._require_here(await self._node.around.store.row(run))
         await future
+
+    def _require_here(self, row: RunRow | None) -> None:
+        if row is not None and row.partition not in self._node.share.held and self._node.roster.get(row.id) is None:
+            raise RunElsewhere(run=row.id)
+
+    def let_go(self, runs: Sequence[LiveRun]) -> None:
+        """These runs are another node's now: whoever waits for them is told. So is whoever waits for a run that is not in memory: it
+        may be one of them.
+        """
+        for run in runs:
+            for waiters in run.update_waiters.values():
+                for arrival in waiters:
+                    arrival.refuse(RunElsewhere(run=run.row.id))
+        waiting: list[dict[RunId, list[asyncio.Future[Any]]]] = [self._ends, self._changes]
+        for by_run in waiting:
+            for id in [id for id in by_run if self._node.roster.get(id) is None]:
+                for future in by_run.pop(id):
+                    if not future.done():
+                        future.set_exception(RunElsewhere(run=id))
 
     def _require_open(self, asked: str) -> None:
         if not self._node.is_open:
@@ -207,6 +240,7 @@ class Desk:
 
     def _on_end(self, run: LiveRun, last: Last) -> None:
         news.tell_end(run, last)
+        self._node.herald.ended(run.row.id)
         for future in self._ends.pop(run.row.id, ()):
             if not future.done():
                 future.set_result(last)

@@ -2,7 +2,9 @@
 
 from collections import deque
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from random import Random
+from typing import Any
 
 from msgspec import Raw, json
 
@@ -24,7 +26,9 @@ Tell = Callable[[LiveRun, Arrival], None]
 
 
 class Dispatcher:
-    """``tell`` takes an arrival to its run; ``find`` gives the live run of an id. ``is_draining``: nothing new is begun."""
+    """``tell`` takes an arrival to its run; ``find`` gives the live run of an id. ``is_draining``: nothing new is begun; nor in a partition
+    that is ``leaving``.
+    """
 
     def __init__(
         self, performer: Performer, clock: Clock, *, tell: Tell, find: Callable[[RunId], LiveRun | None], limits: Limits, random: Random
@@ -39,12 +43,14 @@ class Dispatcher:
         self.running = 0
         self.late = 0
         self.is_draining = False
+        self.leaving: AbstractSet[int] = frozenset()
         self.on_quiet: Callable[[LiveRun], None] = lambda run: None
+        self.on_kept: Callable[[Any], None] = lambda item: None
         self.on_beat: Callable[[Attempt, Content], None] = lambda attempt, content: None
 
     def dispatch(self, run: LiveRun, call: CallName) -> None:
         """The call's next attempt begins, now or when there is room for it."""
-        if self.is_draining:
+        if self.is_draining or (self.leaving and run.row.partition in self.leaving):
             return
         if self.running >= self._limits.attempts_running_max:
             self._queue.append((run.row.id, call))
@@ -91,6 +97,8 @@ class Dispatcher:
             if open_call is None or open_call.attempt != attempt.number:
                 self.late += 1
                 self.on_quiet(run)
+            elif outcome.kept is not None:
+                self.on_kept(outcome.kept)
             else:
                 self._tell(run, self._arrival(run, open_call, attempt, outcome))
         self._begin_queued()

@@ -6,7 +6,7 @@ Protects from one unreadable run keeping the others out (G6), and from a run wai
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import TYPE_CHECKING
 
 from perdure.engine.live import LiveRun, Phase
@@ -14,7 +14,7 @@ from perdure.engine.loader import Journal
 from perdure.engine.patience import patiently
 from perdure.engine.recovery import recover
 from perdure.engine.stalling import stall_run
-from perdure.model.errors import DefinitionNotFound, EngineClosed, RunNotFound
+from perdure.model.errors import DefinitionNotFound, EngineClosed, RunElsewhere, RunNotFound
 from perdure.model.ids import CallName, RunId
 from perdure.model.run import HELD, RunRow, Status
 from perdure.ports.performer import Performance
@@ -39,7 +39,7 @@ class Fetcher:
         self._task: asyncio.Task[None] | None = None
 
     async def live(self, run: RunId) -> LiveRun:
-        """Give the run, loaded. Raises `RunNotFound`."""
+        """Give the run, loaded. Raises `RunNotFound`, `RunElsewhere`."""
         if not self._node.is_open:
             raise EngineClosed(state="closed", asked=f"the request to run {run!r}")
         found = self._node.roster.get(run)
@@ -105,7 +105,7 @@ class Fetcher:
     async def _read(self, wanted: Sequence[RunId]) -> None:
         """Together, or one by one if they cannot all be read: then only the one to blame is left out (G6)."""
         try:
-            journals, blobs = await patiently(self._node.around.clock, lambda: self._node.loader.read(wanted))
+            journals, blobs = await patiently(self._node.around.clock, lambda: self._node.loader.read(wanted, self._node.share.mine))
         except Exception as error:
             if len(wanted) > 1:
                 for run in wanted:
@@ -115,7 +115,10 @@ class Fetcher:
                 self._tell_missing(wanted[0], error)
             return
         for journal in journals:
-            self._restore(journal, blobs)
+            if journal.loaded.row.partition in self._node.share.mine:
+                self._restore(journal, blobs)
+            else:
+                self._tell_missing(journal.loaded.row.id, RunElsewhere(run=journal.loaded.row.id))
         found = {journal.loaded.row.id for journal in journals}
         for run in wanted:
             if run not in found:
@@ -152,6 +155,13 @@ class Fetcher:
         for future in self._waiters.pop(run.row.id, ()):
             if not future.done():
                 future.set_result(run)
+
+    def let_go(self, runs: Set[RunId]) -> None:
+        """These runs are another node's now."""
+        self._parked -= runs
+        for run in runs:
+            self._under_way.pop(run, None)
+            self._to_load.pop(run, None)
 
     def note_parked(self, run: RunId) -> None:
         """The run waits in memory for its code."""

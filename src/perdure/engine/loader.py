@@ -1,7 +1,7 @@
 """Brings runs back from the store: journal to ledger, ledger and code to a mind. Protects from a bad journal hurting others (G6)."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import msgspec
 
@@ -59,10 +59,10 @@ class Loader:
         self._definitions = definitions
         self._tools = tools
 
-    async def read(self, runs: Sequence[RunId]) -> tuple[list[Journal], dict[str, bytes]]:
-        """Give the journals of these runs and all blobs that their replay needs."""
+    async def read(self, runs: Sequence[RunId], partitions: Collection[int]) -> tuple[list[Journal], dict[str, bytes]]:
+        """Give the journals of these runs and all blobs that their replay needs; of those in other partitions only the row counts."""
         journals = []
-        for loaded in await self._store.load(runs):
+        for loaded in await self._store.load(runs, partitions):
             journals.append(Journal(loaded))
             await asyncio.sleep(0)
         wanted = {hash for journal in journals for hash in journal.blobs}

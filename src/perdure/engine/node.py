@@ -1,7 +1,8 @@
-"""A node: the one that advances the runs of its store. Protects from runs being forgotten by a crash, a restart or a missing definition."""
+"""A node: it advances the runs of the partitions that it holds. Protects from runs being forgotten by a crash, a restart or a deploy."""
 
+import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from random import Random
 
 from msgspec import Struct
@@ -11,30 +12,32 @@ from perdure.engine.committer import Committer
 from perdure.engine.desk import Desk
 from perdure.engine.dispatcher import Dispatcher
 from perdure.engine.fetcher import Fetcher
+from perdure.engine.herald import Herald
 from perdure.engine.intake import Intake
-from perdure.engine.live import Phase
+from perdure.engine.keeping import kept_outcome
 from perdure.engine.loader import Loader
-from perdure.engine.patience import patiently
+from perdure.engine.lookout import Lookout
 from perdure.engine.postroom import Postroom
 from perdure.engine.pump import Pump
 from perdure.engine.roster import Roster
 from perdure.engine.rounds import Rounds
+from perdure.engine.sharing.handover import Handover
+from perdure.engine.sharing.share import Share
+from perdure.engine.sharing.tenure import Tenure
 from perdure.engine.starter import Starter
 from perdure.engine.transition import Transitions
 from perdure.engine.wakes import Wakes
-from perdure.model.errors import EngineClosed
-from perdure.model.run import HELD, Status
+from perdure.model.call import Attempt, Outcome
 from perdure.ports.clock import Clock, Entropy, pause
 from perdure.ports.definitions import Definitions
 from perdure.ports.performer import Performer
-from perdure.ports.store import RunQuery, Store
+from perdure.ports.store import Batch, Hint, InboxItem, Store
 
 logger = logging.getLogger("perdure.engine")
 
-LEASE_US = 10_000_000
-POLL_US = 100_000
-DUE_MAX = 1_000
 DRAIN_LOOK_US = 10_000
+DRAIN_MAX_US = 365 * 86_400_000_000
+"""Whoever drains a node says how long; this only keeps the sum finite."""
 
 
 class Surroundings(Struct, frozen=True):
@@ -46,16 +49,18 @@ class Surroundings(Struct, frozen=True):
     definitions: Definitions
     performer: Performer
     tools: Tools
+    lease_us: int = 10_000_000
 
 
 class Node:
-    """Owns the runs of one store from `open` to `close`. ``on_lost``: it was fenced and has stopped."""
+    """Owns its share of a store's runs from `open` to `close`. ``on_lost``: it was fenced and has stopped."""
 
     def __init__(self, around: Surroundings, *, name: str, on_lost: Callable[[BaseException], None]) -> None:
         self.around: Surroundings = around
         self.name: str = name
-        self.epoch = 0
         self.is_open = False
+        self.tenure: Tenure = Tenure(around.store, around.clock, name=name, lease_us=around.lease_us)
+        self.share: Share = self.tenure.share
         limits = around.tools.limits
         self.intake: Intake = Intake(limits)
         self.pump: Pump = Pump(
@@ -64,7 +69,7 @@ class Node:
             limits=limits,
             transitions=Transitions(around.tools, around.definitions, self.intake),
         )
-        self.wakes: Wakes = Wakes(around.clock, self._on_ring)
+        self.wakes: Wakes = Wakes(around.clock, lambda: self.lookout.on_ring())
         self.roster: Roster = Roster(self.wakes, limits.runs_idle_max)
         self.committer: Committer = Committer(around.store, around.clock, self.pump.settle, self._on_lost)
         self.dispatcher: Dispatcher = Dispatcher(
@@ -77,14 +82,18 @@ class Node:
         )
         self.loader: Loader = Loader(around.store, around.definitions, around.tools)
         self.starter: Starter = Starter(
-            self.pump, clock=around.clock, entropy=around.entropy, definitions=around.definitions, tools=around.tools
+            self.pump, clock=around.clock, entropy=around.entropy, definitions=around.definitions, tools=around.tools, share=self.share
         )
+        self.herald: Herald = Herald(around.store, self.roster)
         self.fetcher: Fetcher = Fetcher(self)
         self.rounds: Rounds = Rounds(around.clock, name)
         self.postroom: Postroom = Postroom(self)
+        self.lookout: Lookout = Lookout(self)
+        self.handover: Handover = Handover(self)
         self.desk: Desk = Desk(self)
         self._on_fenced = on_lost
-        self._is_behind = False
+        self._farewell: asyncio.Task[None] | None = None
+        self._unsubscribe: Callable[[], None] = lambda: None
         self._stop_listening: Callable[[], None] = lambda: None
         self._wire()
 
@@ -94,61 +103,66 @@ class Node:
         self.pump.roster = self.roster
         self.pump.wakes = self.wakes
         self.pump.starter = self.starter
-        self.pump.on_post = self.postroom.take
+        self.pump.on_post = self._on_post
+        self.committer.on_written = self.herald.written
+        self.dispatcher.leaving = self.share.leaving
+        self.tenure.on_taken = self._on_taken
+        self.tenure.on_asked = self._on_asked
+        self.tenure.on_lost = self._on_lost
         self.starter.on_parked = self.fetcher.note_parked
         self.dispatcher.on_quiet = self.pump.rest
         self.dispatcher.on_beat = self.postroom.keep_beat
+        self.dispatcher.on_kept = lambda item: self.postroom.take([item])
+        self.around.performer.keep_with(self._kept)
 
     # Life.
 
+    @property
+    def epoch(self) -> int:
+        return self.tenure.epoch
+
     async def open(self) -> bool:
-        """Take the lease and all runs that were in flight; ``False`` if another node has it."""
-        clock = self.around.clock
-        epoch = await self.around.store.take_lease(self.name, clock.now_us(), LEASE_US)
-        if epoch is None:
+        """Take a share of the partitions, and all runs there that were in flight; ``False`` if another node has the store to itself."""
+        if not await self.tenure.begin():
             return False
-        self.epoch, self.is_open = epoch, True
-        self.committer.open(epoch)
+        self.is_open = True
+        self.committer.open(self.epoch)
         self._stop_listening = self.around.definitions.listen(self.fetcher.try_parked)
-        for run in await self.around.store.held():
-            self.fetcher.ask_for(run)
-        await self._ask_for_stalled()
-        self.wakes.store_us = clock.now_us()
-        await self.look_for_due()
-        await self.around.store.has_news()
-        await self.postroom.look()
-        self.rounds.every("poll", POLL_US, self._poll)
-        self.rounds.every("lease", LEASE_US // 3, self._renew)
-        return True
+        self.wakes.store_us = self.around.clock.now_us()
+        await self.tenure.renew()
+        self._unsubscribe = self.around.store.subscribe(self.lookout.on_hint)
+        self.rounds.every("poll", self.lookout.pause_us, self.lookout.poll)
+        self.rounds.every("lease", self.tenure.pause_us, self.tenure.renew)
+        return self.is_open
 
-    async def _ask_for_stalled(self) -> None:
-        """A restart may have brought mended code: every stalled run is tried again."""
-        before = None
-        while page := await self.around.store.find(RunQuery(status=Status.STALLED, before=before)):
-            for row in page:
-                self.fetcher.ask_for(row.id)
-            before = (page[-1].created_us, page[-1].id)
+    def _on_taken(self, partitions: Collection[int]) -> None:
+        """These partitions are this node's now. Looking after them may take long, and the lease must be renewed meanwhile."""
+        self.rounds.once(f"take-over of {min(partitions)}", lambda: self.lookout.take_over(partitions))
 
-    async def _poll(self) -> None:
-        self._is_behind |= await self.around.store.has_news()
-        if self._is_behind:
-            await self.postroom.look()
-            self.wakes.store_us = self.around.clock.now_us()
-            await self.look_for_due()
-            self._is_behind = False
+    def _on_asked(self, partitions: Collection[int]) -> None:
+        """Another node is to have these partitions."""
+        self.rounds.once("handover", lambda: self.handover.give(partitions, patience_us=self.around.lease_us // 2))
 
-    async def _renew(self) -> None:
-        if not await self.around.store.renew_lease(self.epoch, self.around.clock.now_us(), LEASE_US):
-            self._on_lost(EngineClosed(state="fenced", asked="the renewal of the lease"))
+    def _on_post(self, items: Sequence[InboxItem]) -> None:
+        self.herald.posted(items)
+        self.postroom.take(items)
+
+    def _kept(self, attempt: Attempt, outcome: Outcome) -> Batch:
+        inline_max = self.around.tools.limits.payload_inline_max
+        return kept_outcome(attempt, outcome, epoch=self.epoch, now_us=self.around.clock.now_us(), inline_max=inline_max)
 
     def _on_lost(self, error: BaseException) -> None:
         logger.error("node %s has stopped: %s", self.name, error)
         self._stop()
+        # What it had under way is another node's now; whatever it says would be dropped.
+        self._farewell = asyncio.get_running_loop().create_task(self.around.performer.close())
         self._on_fenced(error)
 
     async def drain(self) -> None:
-        """Nothing new begins; returns when no attempt is under way and all outcomes are written."""
-        self.dispatcher.is_draining = True
+        """Nothing new begins; returns when no attempt is under way and all outcomes are written. What is not busy is handed over."""
+        self.dispatcher.is_draining = self.tenure.is_leaving = True
+        if self.around.store.traits.partitions > 1:
+            await self.handover.give(self.share.mine, patience_us=DRAIN_MAX_US)
         while self.dispatcher.running and self.is_open:
             await pause(self.around.clock, DRAIN_LOOK_US)
         await self.committer.idle()
@@ -159,38 +173,15 @@ class Node:
             return
         self.dispatcher.is_draining = True
         await self.fetcher.finish()
-        await self._settle_all()
+        await self.handover.write_out(self.share.held)
         await self.around.performer.close()
-        self._give_up()
-        await self._settle_all()
-        self._release()
+        await self.handover.settle(self.share.held)
         await self.committer.idle()
         self._stop()
         await self.committer.abort()
         await self.postroom.close()
-        await self.around.store.release_lease(self.epoch)
-
-    async def _settle_all(self) -> None:
-        """Outcomes that have arrived are written before the runs are let go."""
-        while self.pump.run_once():
-            await self.committer.idle()
-        await self.committer.idle()
-
-    def _give_up(self) -> None:
-        """Attempts that did not end in time are lost, and the journal says so: the next node need not guess which ones had begun."""
-        for run in self.roster:
-            begun = frozenset(run.performances.keys() & run.ledger.calls.keys())
-            if run.phase is Phase.ACTIVE:
-                run.performances.clear()
-                for arrival in self.dispatcher.lost_arrivals(run, begun):
-                    self.pump.tell(run, arrival)
-
-    def _release(self) -> None:
-        """Runs that were held but have nothing under way are merely due: the next node need not think them lost."""
-        for run in self.roster:
-            if run.phase is Phase.ACTIVE and run.row.wake_us == HELD and not run.performances and run.row.reason is None:
-                self.pump.change(run, run.row.status, self.around.clock.now_us())
-        self.committer.flush()
+        await self.tenure.end()
+        self.around.store.announce(Hint(has_moved=True))
 
     async def crash(self) -> None:
         """Stop at once without writing anything, as a dead process would; for tests of recovery."""
@@ -200,6 +191,7 @@ class Node:
 
     def _stop(self) -> None:
         self.is_open = False
+        self._unsubscribe()
         self._stop_listening()
         self.wakes.close()
         self.rounds.close()
@@ -207,37 +199,3 @@ class Node:
         self.roster.close()
         self.desk.close()
         self.fetcher.close()
-
-    # Waking.
-
-    def _on_ring(self) -> None:
-        now_us = self.around.clock.now_us()
-        for id in self.wakes.take_due(now_us):
-            run = self.roster.get(id)
-            if run is not None and run.phase is Phase.ACTIVE:
-                self.pump.fire(run, now_us)
-                self.pump.rest(run)
-        if self.wakes.store_us is not None and self.wakes.store_us <= now_us:
-            self.rounds.once("due", self.look_for_due)
-            self.wakes.store_us = None
-        self.wakes.rearm()
-
-    async def look_for_due(self) -> int:
-        """Ask for the runs that the store says are due, and learn when the next is; gives their number."""
-        count, store = 0, self.around.store
-        while self.is_open:
-            due = await patiently(self.around.clock, lambda: store.due(self.around.clock.now_us(), DUE_MAX))
-            fresh = [run for run in due if self.roster.get(run) is None and not self.fetcher.is_asked_for(run)]
-            for run in fresh:
-                self.fetcher.ask_for(run)
-            count += len(fresh)
-            if len(due) < DUE_MAX or not fresh:
-                break
-            await self.fetcher.loaded()
-        self.wakes.store_us = None
-        next_us = await patiently(self.around.clock, store.next_wake_us)
-        if next_us is not None:
-            # What is due already is on its way; the store says otherwise only until its commit. Asking again at once would spin.
-            now_us = self.around.clock.now_us()
-            self.wakes.note_store(next_us if next_us > now_us else now_us + POLL_US)
-        return count

@@ -15,7 +15,7 @@ from perdure.engine.mail import Letter
 from perdure.engine.patience import patiently
 from perdure.model import message as messages
 from perdure.model.call import Attempt
-from perdure.model.errors import PerdureError, RunEnded
+from perdure.model.errors import PerdureError, RunElsewhere, RunEnded
 from perdure.model.ids import RunId
 from perdure.model.payload import Attachments, Content
 from perdure.ports.store import Heartbeat, InboxItem
@@ -37,7 +37,7 @@ class Postroom:
 
     async def look(self) -> int:
         """Take what lies in the inboxes of all runs; gives the number of new items."""
-        items = await self._node.around.store.addressed(ADDRESSED_MAX + len(self._seen))
+        items = await self._node.around.store.addressed(self._node.share.mine, ADDRESSED_MAX + len(self._seen))
         self.take(items)
         return len(items)
 
@@ -67,6 +67,9 @@ class Postroom:
         for letter in letters:
             try:
                 run = await self._node.fetcher.live(letter.item.run)
+            except RunElsewhere:
+                self._seen.discard((letter.item.run, letter.item.id))  # Its own node takes it from the store.
+                continue
             except PerdureError:
                 self._consume(letter)
                 continue

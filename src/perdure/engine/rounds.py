@@ -22,23 +22,21 @@ class Rounds:
         self._is_closed = False
         self.alarms: dict[str, Alarm] = {}
 
-    def every(self, name: str, span_us: int, work: Work) -> None:
-        """``work`` is done again and again, one round after the other, each a task of its own."""
+    def every(self, name: str, pause_us: Callable[[], int], work: Work) -> None:
+        """``work`` is done again and again, one round after the other, each a task of its own, with that pause before each."""
 
         async def one_round() -> None:
-            try:
-                await work()
-            except asyncio.CancelledError:
-                raise
-            except Exception as error:
-                logger.warning("%s of node %s: %s", name, self._node, error)
+            await self._try(name, work)
             again()
 
         def again() -> None:
             if not self._is_closed:
-                self.alarms[name] = self._clock.call_at(self._clock.now_us() + span_us, begin)
+                self.alarms[name] = self._clock.call_at(self._clock.now_us() + pause_us(), begin)
 
         def begin() -> None:
+            if name in self._tasks and not self._tasks[name].done():
+                again()  # Somebody asked for a round out of turn, and it is not over.
+                return
             self._tasks[name] = asyncio.get_running_loop().create_task(one_round())
 
         again()
@@ -46,7 +44,15 @@ class Rounds:
     def once(self, name: str, work: Work) -> None:
         """One round is under way."""
         if name not in self._tasks or self._tasks[name].done():
-            self._tasks[name] = asyncio.get_running_loop().create_task(work())
+            self._tasks[name] = asyncio.get_running_loop().create_task(self._try(name, work))
+
+    async def _try(self, name: str, work: Work) -> None:
+        try:
+            await work()
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            logger.warning("%s of node %s: %s", name, self._node, error)
 
     def close(self) -> None:
         """No round begins any more, and those under way are cancelled, but for the one that calls this."""

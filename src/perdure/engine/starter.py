@@ -10,6 +10,7 @@ from perdure.deciders.decider import Definition, Tools
 from perdure.engine.ending import identity_of
 from perdure.engine.live import Arrival, LiveRun, Phase
 from perdure.engine.record import Told, fact_of_stimulus
+from perdure.engine.sharing.share import Share
 from perdure.engine.writing import Piece, post
 from perdure.model import command as commands
 from perdure.model.errors import DefinitionNotFound, RunConflict
@@ -28,12 +29,13 @@ if TYPE_CHECKING:
 class Starter:
     """``on_parked`` is told of runs whose code is not here."""
 
-    def __init__(self, pump: "Pump", *, clock: Clock, entropy: Entropy, definitions: Definitions, tools: Tools) -> None:
+    def __init__(self, pump: "Pump", *, clock: Clock, entropy: Entropy, definitions: Definitions, tools: Tools, share: Share) -> None:
         self._pump = pump
         self._clock = clock
         self._entropy = entropy
         self._definitions = definitions
         self._tools = tools
+        self._share = share
         self.on_parked: Callable[[RunId], None] = lambda run: None
 
     def begin_child(self, parent: LiveRun, command: commands.StartChild, now_us: int) -> None:
@@ -47,6 +49,8 @@ class Starter:
             tags=command.tags,
             created_us=now_us,
             updated_us=now_us,
+            partition=parent.row.partition if (partition := self._share.pick(command.run)) is None else partition,
+            durability=parent.row.durability,
         )
         if (known := self._pump.roster.get(row.id)) is not None:
             self.refuse_child(row, known.row)
@@ -120,4 +124,6 @@ def _copy(row: RunRow) -> RunRow:
         tags=row.tags,
         created_us=row.created_us,
         updated_us=row.updated_us,
+        partition=row.partition,
+        durability=row.durability,
     )

@@ -6,6 +6,7 @@ from msgspec import UNSET, Struct
 
 from perdure.engine.live import Arrival, LiveRun
 from perdure.model.command import Command
+from perdure.model.durability import Durability
 from perdure.model.fact import AnyFact, encode_facts
 from perdure.model.ids import CallName, RunId
 from perdure.model.message import AnyMessage, encode_message
@@ -31,11 +32,20 @@ class Piece(Struct, gc=False):
 def append_row(run: LiveRun, entries: Sequence[AnyFact], attachments: Attachments, batch: Batch, now_us: int) -> None:
     """The facts are the run's next journal row, in the batch and in the ledger."""
     run.number += 1
+    if (durability := run.row.durability) is not batch.durability:
+        batch.durability = strongest(durability, batch.durability)
     data = None if attachments.data is None else bytes(attachments.data)
     batch.rows.append(Transition(run.row.id, run.number, now_us, encode_facts(entries), data))
     if attachments.blobs is not None:
         batch.blobs.update(attachments.blobs)
     run.ledger.apply_all(entries, now_us, data)
+
+
+def strongest(first: Durability | None, second: Durability | None) -> Durability | None:
+    """Give the class that a commit for runs of both needs."""
+    if first is None or second is None:
+        return first or second
+    return first if first.rank > second.rank else second
 
 
 def change_row(

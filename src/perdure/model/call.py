@@ -23,7 +23,7 @@ class ActionSpec(Struct, frozen=True):
     """An action as its author declared it, with the options of one call applied.
 
     ``function`` and ``signature`` are ``None`` when it is not known in this process. ``timeout_us``: how long one attempt may take,
-    ``None`` for no limit.
+    ``None`` for no limit. ``is_transactional``: it shares a transaction of the store's database with its outcome.
     """
 
     name: str
@@ -34,6 +34,7 @@ class ActionSpec(Struct, frozen=True):
     retry: Retry = NO_RETRY
     timeout_us: int | None = None
     on_lost: OnLost = OnLost.RETRY
+    is_transactional: bool = False
 
 
 class Attempt(Struct, frozen=True, gc=False):
@@ -58,7 +59,7 @@ class Attempt(Struct, frozen=True, gc=False):
 class Outcome(Struct, frozen=True, gc=False):
     """How an attempt ended: with ``content``, with ``failure``, or (neither) left open for an outside outcome.
 
-    ``retry_after_us``: the action's own wish for the next delay.
+    ``retry_after_us``: the action's own wish for the next delay. ``kept``: the inbox item in which it is durable already.
     """
 
     content: Content | None = None
@@ -66,3 +67,4 @@ class Outcome(Struct, frozen=True, gc=False):
     took_us: int = 0
     retry_after_us: int | None = None
     error_types: tuple[str, ...] = ()
+    kept: Any = None

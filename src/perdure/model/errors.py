@@ -172,6 +172,10 @@ class TooManySteps(TooLarge):
     text = "The code went through {limit} callbacks without waiting for anything durable. Is there an endless loop around asyncio.sleep(0)?"
 
 
+class RunElsewhere(Unavailable):
+    text = "The run {run!r} is moved by another node; this one has no part in it. Ask through the store."
+
+
 class Internal(PerdureError):
     kind = "internal"
     text = "{what}. This is a mistake in Perdure; please report it with the run's journal."

@@ -21,6 +21,10 @@ class Clock(Protocol):
         """``callback`` is called in the event loop, once, at that instant or a little later; at once if the instant has passed."""
         ...
 
+    def calibrate(self, now_us: int) -> None:
+        """It was this instant a moment ago, by the clock that all nodes go by; a clock may follow it."""
+        ...
+
 
 class Entropy(Protocol):
     def token(self) -> str:

@@ -5,10 +5,16 @@ from typing import Protocol
 
 from perdure.model.call import Attempt, Outcome
 from perdure.model.payload import Content
+from perdure.ports.store import Batch
 
 
 class Performance(Protocol):
     """One attempt that is under way."""
+
+    @property
+    def is_keeping(self) -> bool:
+        """Tell whether its outcome is being made durable together with its effect: it cannot be stopped any more, and will end soon."""
+        ...
 
     def cancel(self) -> None:
         """The action is asked to stop: an async one by cancellation, a threaded one by its attempt's ``is_cancelled``."""
@@ -23,6 +29,10 @@ class Performer(Protocol):
 
         ``beat`` is called in the event loop whenever the action reports details. Never raises.
         """
+        ...
+
+    def keep_with(self, keep: Callable[[Attempt, Outcome], Batch]) -> None:
+        """``keep`` gives the batch by which an attempt that shares a transaction with its outcome makes that outcome known to its run."""
         ...
 
     async def close(self) -> None:

@@ -29,11 +29,13 @@ class Traits(Struct, frozen=True, kw_only=True):
 
     ``partitions``: into how many slices the runs are cut; with 1 there is one node at a time, and it has them all. ``poll_us``: how long
     a node waits between two looks at the store while others write there; ``poll_idle_us``: how long at most while nobody does.
+    ``is_transactional``: it is a `perdure.ports.transactions.Transactions` too.
     """
 
     partitions: int = 1
     poll_us: int = 100_000
     poll_idle_us: int = 100_000
+    is_transactional: bool = False
 
 
 class InboxItem(Struct, frozen=True, gc=False):
@@ -248,13 +250,14 @@ class Agenda(Protocol):
 
 
 class Hint(Struct, frozen=True):
-    """Something that others may be waiting for. ``posted``: runs with new inbox items; ``ended``: runs that ended, items that were replied to.
+    """Something that others may be waiting for. ``posted``: runs with new inbox items; ``ended``: runs that ended, replies.
 
-    ``is_partial``: there was more than is named.
+    ``has_moved``: partitions are free for others. ``is_partial``: there was more than is named.
     """
 
     posted: frozenset[str] = frozenset()
     ended: frozenset[str] = frozenset()
+    has_moved: bool = False
     is_partial: bool = False
 
 

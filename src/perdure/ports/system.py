@@ -9,12 +9,29 @@ from itertools import count
 from perdure.model.duration import MICROSECONDS
 from perdure.ports.clock import Alarm
 
+SLACK_US = 20_000
+
 
 class SystemClock:
-    """The machine's clock. Spans are measured by the event loop, so a jump of the clock neither fires nor loses an alarm that is set."""
+    """The machine's clock, until a store with a clock of its own calibrates it: from then on it goes by that one.
+
+    Spans are measured by a clock that does not jump, so a jump of the machine's time neither fires nor loses an alarm that is set, and a
+    calibrated clock does not even see it.
+    """
+
+    def __init__(self) -> None:
+        self._ahead_us: int | None = None
 
     def now_us(self) -> int:
-        return time.time_ns() // 1_000
+        if self._ahead_us is None:
+            return time.time_ns() // 1_000
+        return time.monotonic_ns() // 1_000 + self._ahead_us
+
+    def calibrate(self, now_us: int) -> None:
+        # What took a few milliseconds to come is not better known than what is known here.
+        mine_us = self.now_us()
+        agreed_us = mine_us if abs(now_us - mine_us) < SLACK_US else now_us
+        self._ahead_us = agreed_us - time.monotonic_ns() // 1_000
 
     def call_at(self, when_us: int, callback: Callable[[], object]) -> Alarm:
         delay_us = when_us - self.now_us()

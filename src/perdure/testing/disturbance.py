@@ -76,7 +76,7 @@ class TrialEnvironment(Environment):
 
     async def _replay(self, run: RunId, node: Node) -> None:
         """The journal so far, replayed by a fresh mind, must lead to where the run is."""
-        journals, blobs = await Loader(self.faulty, node.around.definitions, node.around.tools).read([run])
+        journals, blobs = await Loader(self.faulty, node.around.definitions, node.around.tools).read([run], node.share.held)
         for journal in journals:
             fresh = LiveRun(journal.loaded.row, Phase.LOADING)
             try:

@@ -146,6 +146,10 @@ class RecordedPerformer:
         self._book = book
         self._shuffle = shuffle
 
+    def keep_with(self, keep: Callable[[Attempt, Outcome], Batch]) -> None:
+        """As the port says."""
+        self._performer.keep_with(keep)
+
     def perform(self, attempt: Attempt, deliver: Any, beat: Any) -> Performance:
         self._book.begin(attempt)
 

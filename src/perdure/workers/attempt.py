@@ -44,12 +44,14 @@ class RetryAfter(Exception):
 class CurrentAttempt:
     """The attempt that is running. Safe to use from the action's thread."""
 
-    __slots__ = ("_attempt", "_beat", "_serializer", "is_cancelled")
+    __slots__ = ("_attempt", "_beat", "_serializer", "connection", "is_cancelled")
 
     def __init__(self, attempt: Attempt, serializer: Serializer, beat: Callable[[Attempt, Content], None]) -> None:
         self._attempt = attempt
         self._serializer = serializer
         self._beat = beat
+        self.connection: Any = None
+        """For a transactional action: the connection whose commit is the commit of its outcome; ``None`` for others."""
         self.is_cancelled: bool = False
         """Nobody waits for this attempt any more: it was cancelled or timed out. A threaded action should look, and return."""
 

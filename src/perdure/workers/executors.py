@@ -18,6 +18,7 @@ from perdure.model.payload import Content
 from perdure.ports.clock import Alarm, Clock
 from perdure.ports.performer import Performance
 from perdure.workers.attempt import PENDING, CurrentAttempt, GiveUp, RetryAfter, enter
+from perdure.workers.transactional import Keep, Transactor
 
 Deliver = Callable[[Attempt, Outcome], None]
 Beat = Callable[[Attempt, Content], None]
@@ -26,7 +27,7 @@ Beat = Callable[[Attempt, Content], None]
 class LocalPerformance:
     """One attempt under way in this process."""
 
-    __slots__ = ("alarm", "attempt", "cancel_reason", "current", "deliver", "is_over", "started_us", "task")
+    __slots__ = ("alarm", "attempt", "cancel_reason", "current", "deliver", "is_keeping", "is_over", "started_us", "task")
 
     def __init__(self, attempt: Attempt, current: CurrentAttempt, deliver: Deliver, started_us: int) -> None:
         self.attempt = attempt
@@ -37,8 +38,17 @@ class LocalPerformance:
         self.alarm: Alarm | None = None
         self.cancel_reason: Failure | None = None
         self.is_over = False
+        self.is_keeping = False
+
+    def begin_keeping(self) -> None:
+        """From now on it cannot be cancelled. Raises ``CancelledError`` if it was."""
+        if self.cancel_reason is not None:
+            raise asyncio.CancelledError
+        self.is_keeping = True
 
     def cancel(self) -> None:
+        if self.is_keeping:
+            return
         self.current.is_cancelled = True
         if self.cancel_reason is None:
             self.cancel_reason = Failure("asyncio.exceptions:CancelledError", "the workflow stopped waiting", is_final=True)
@@ -49,10 +59,11 @@ class LocalPerformance:
 class LocalPerformer:
     """``threads_max``: plain actions that run at once. ``late``: values that came after their attempt was over, and were dropped."""
 
-    def __init__(self, clock: Clock, serializer: Serializer, threads_max: int) -> None:
+    def __init__(self, clock: Clock, serializer: Serializer, threads_max: int, transactor: Transactor | None = None) -> None:
         self._clock = clock
         self._serializer = serializer
         self._threads_max = threads_max
+        self._transactor = transactor
         self._pool: ThreadPoolExecutor | None = None
         self._running: set[LocalPerformance] = set()
         self.late = 0
@@ -62,7 +73,9 @@ class LocalPerformer:
         current = CurrentAttempt(attempt, self._serializer, beat)
         performance = LocalPerformance(attempt, current, deliver, self._clock.now_us())
         self._running.add(performance)
-        if attempt.spec.is_async:
+        if attempt.spec.is_transactional:
+            performance.task = asyncio.Task(self._run_in_transaction(performance), loop=loop)
+        elif attempt.spec.is_async:
             # Made directly: the loop's create_task costs as much again as the task.
             performance.task = asyncio.Task(self._run_async(performance), loop=loop)
         else:
@@ -80,6 +93,8 @@ class LocalPerformer:
         return min(ends)
 
     def _time_out(self, performance: LocalPerformance) -> None:
+        if performance.is_keeping:
+            return
         spec = performance.attempt.spec
         is_total = spec.timeout_us is None or performance.started_us + spec.timeout_us > self._clock.now_us()
         span = "the total time of its retry policy" if is_total else f"its timeout of {span_text(spec.timeout_us or 0)}"
@@ -106,6 +121,23 @@ class LocalPerformer:
             args, kwargs = self._arguments(performance.attempt)
             function: Any = performance.attempt.spec.function
             outcome = self._in_time(performance, self._success(performance, await function(*args, **kwargs)))
+        except asyncio.CancelledError as error:
+            outcome = self._cancelled(performance, error)
+        except BaseException as error:
+            outcome = self._failure(performance, error)
+        self._end(performance, outcome)
+
+    async def _run_in_transaction(self, performance: LocalPerformance) -> None:
+        async def work(connection: Any) -> Outcome:
+            performance.current.connection = connection
+            args, kwargs = self._arguments(performance.attempt)
+            function: Any = performance.attempt.spec.function
+            return self._success(performance, await function(*args, **kwargs))
+
+        try:
+            enter(performance.current)
+            assert self._transactor is not None
+            outcome = await self._transactor.perform(performance.attempt, work, performance.begin_keeping)
         except asyncio.CancelledError as error:
             outcome = self._cancelled(performance, error)
         except BaseException as error:
@@ -180,9 +212,14 @@ class LocalPerformer:
         is_final = isinstance(error, GiveUp | InvalidValue)
         return Outcome(failure=failure_of(error, is_final=is_final), took_us=took_us, error_types=error_types(error))
 
+    def keep_with(self, keep: Keep) -> None:
+        """As the port says."""
+        if self._transactor is not None:
+            self._transactor.keep = keep
+
     async def close(self) -> None:
         for performance in list(self._running):
-            performance.is_over = True
+            performance.is_over = not performance.is_keeping
             performance.cancel()
         tasks = [performance.task for performance in self._running if performance.task is not None]
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -17,6 +17,7 @@ from perdure.deciders.code.places import frame_above, line_of
 from perdure.deciders.code.signature import Signature
 from perdure.model import command as commands
 from perdure.model.call import ActionSpec, OnLost
+from perdure.model.durability import Durability
 from perdure.model.duration import Span, span_us
 from perdure.model.errors import InvalidOption, Unsupported
 from perdure.model.ids import RunId
@@ -105,6 +106,7 @@ def action(
     retry: Retry | None = None,
     timeout: Span | None = None,
     on_lost: Literal["retry", "fail"] = "retry",
+    transactional: bool = False,
     registry: Registry | None = None,
 ) -> ActionDecorator: ...
 def action(
@@ -115,12 +117,14 @@ def action(
     retry: Retry | None = None,
     timeout: Span | None = None,
     on_lost: Literal["retry", "fail"] = "retry",
+    transactional: bool = False,
     registry: Registry | None = None,
 ) -> Any:
     """Declare an action. An ``async def`` runs in the engine's event loop, a plain ``def`` in a thread.
 
     ``retry``: default is one attempt. ``timeout``: for one attempt. ``on_lost``: what follows when the node died during an attempt:
-    ``retry`` it (an attempt may then happen twice), or ``fail`` the call with `AttemptsLost`.
+    ``retry`` it (an attempt may then happen twice), or ``fail`` the call with `AttemptsLost`. ``transactional``: on a store in PostgreSQL,
+    what the action does on `perdure.attempt().connection` and its outcome are one commit, so its effect happens exactly once.
     """
 
     def declare(function: Callable[..., Any]) -> Action[..., Any]:
@@ -133,7 +137,10 @@ def action(
             retry=retry or NO_RETRY,
             timeout_us=None if timeout is None else span_us(timeout),
             on_lost=OnLost(on_lost),
+            is_transactional=transactional,
         )
+        if transactional and not spec.is_async:
+            raise InvalidOption(option="transactional", found=f"a plain def {spec.name!r}", expected="an async def")
         declared: Action[..., Any] = Action(function, spec, signature)
         (registry or default_registry).add_action(spec)
         return declared
@@ -149,6 +156,7 @@ class StartOptions(msgspec.Struct, frozen=True):
     version: int | None = None
     on_ended: Literal["return", "refuse", "restart"] = "return"
     timeout_us: int | None = None
+    durability: Durability | None = None
 
 
 class Workflow(Generic[P, R_co]):
@@ -202,12 +210,15 @@ class Workflow(Generic[P, R_co]):
         version: int | None = None,
         on_ended: Literal["return", "refuse", "restart"] | None = None,
         timeout: Span | None = None,
+        durability: Durability | str | None = None,
     ) -> Self:
         """Give the same workflow with options for the runs started through it.
 
         ``id``: unique; starting it again gives the same run if the input is the same and raises `RunConflict` if not. ``on_ended``: when
         that run has ended, ``return`` it (the default), ``refuse`` with `RunEnded`, or ``restart`` it as a new incarnation.
         ``timeout``: a run that has not ended by then is cancelled and fails with `RunTimedOut`; it holds over continue-as-new.
+        ``durability``: ``"memory"``, ``"memory+replica"``, ``"disk"`` or ``"disk+replica"``, as far as the store can give it; children
+        have that of their parent.
         """
         if id is not None and not id:
             raise InvalidOption(option="id", found="an empty text", expected="a name for the run")
@@ -218,11 +229,20 @@ class Workflow(Generic[P, R_co]):
             version=version if version is not None else now.version,
             on_ended=on_ended or now.on_ended,
             timeout_us=span_us(timeout) if timeout is not None else now.timeout_us,
+            durability=_class_of(durability) if durability is not None else now.durability,
         )
         return type(self)(self.function, self.definition, changed)
 
     def __repr__(self) -> str:
         return f"<workflow {self.definition.name} version {self.definition.version}>"
+
+
+def _class_of(durability: Durability | str) -> Durability:
+    try:
+        return Durability(durability)
+    except ValueError:
+        classes = ", ".join(repr(entry.value) for entry in Durability)
+        raise InvalidOption(option="durability", found=repr(durability), expected=classes) from None
 
 
 class ClassWorkflow(Workflow[P, R_co]):

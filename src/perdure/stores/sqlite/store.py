@@ -48,6 +48,7 @@ class SqliteStore:
         self._writer = Writer(self._statements, self._reader)
         self._lease = Lease(self._statements, self._lock)
         self._version = 0
+        self._holder: int | None = None
 
     @property
     def name(self) -> str:
@@ -104,7 +105,7 @@ class SqliteStore:
     async def renew_lease(self, epoch: int, now_us: int, lease_us: int) -> Survey | None:
         until_us = now_us + lease_us
         node = await self._writing.do(lambda connection: self._lease.renew(connection, epoch, until_us))
-        return None if node is None else Survey([NodeSeat(epoch, node, until_us)], [epoch])
+        return None if node is None else Survey([NodeSeat(epoch, node, until_us)], [epoch if epoch == self._holder else None])
 
     async def release_lease(self, epoch: int) -> None:
         await self._writing.do(lambda connection: self._lease.release(connection, epoch))
@@ -112,10 +113,12 @@ class SqliteStore:
     async def take_partitions(self, epoch: int, wanted: Sequence[int], now_us: int) -> list[int]:
         """Give all: whoever has the lease has the one partition."""
         await self._writing.do(lambda connection: self._lease.check(connection, epoch))
+        self._holder = epoch
         return list(wanted)
 
     async def give_partitions(self, epoch: int, given: Sequence[int]) -> None:
-        """Nothing to do: the one partition goes with the lease."""
+        """The one partition goes with the lease; this handle alone remembers."""
+        self._holder = None
 
     async def row(self, run: RunId) -> RunRow | None:
         rows = await self._reading.do(lambda connection: self._reader.rows(connection, [run]))
