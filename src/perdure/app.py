@@ -46,13 +46,25 @@ STANDBY_US = 500_000
 
 
 def open_store(url: str) -> Store:
-    """Give the store that a URL names: ``memory://``, ``sqlite:///relative.db`` or ``sqlite:////absolute.db``. Raises `InvalidOption`."""
+    """Give the store that a URL names: ``memory://``, ``sqlite:///relative.db``, ``sqlite:////absolute.db`` or
+    ``postgresql://user@host/database``. Raises `InvalidOption`, and `Unsupported` without the extra that the store needs.
+    """
     scheme, separator, rest = url.partition("://")
     if scheme == "memory" and separator:
         return MemoryStore()
     if scheme == "sqlite" and rest.startswith("/") and len(rest) > 1:
         return SqliteStore(Path(rest[1:]).expanduser(), name=url)
-    raise InvalidOption(option="the store's URL", found=repr(url), expected='"memory://" or "sqlite:///file.db"')
+    if scheme in ("postgresql", "postgres") and separator:
+        return _open_postgres(url)
+    raise InvalidOption(option="the store's URL", found=repr(url), expected='"memory://", "sqlite:///file.db" or "postgresql://…"')
+
+
+def _open_postgres(url: str) -> Store:
+    try:
+        from perdure.stores.postgres import PostgresStore
+    except ImportError as error:
+        raise Unsupported(what=f"The store {url.partition('@')[2] or url!r}", why="install it with: pip install 'perdure[postgres]'") from error
+    return PostgresStore(url)
 
 
 class Seat:
