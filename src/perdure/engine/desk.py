@@ -206,9 +206,9 @@ class Desk:
         waiting = self._ends.setdefault(run, [])
         waiting.append(future)
         try:
-            if self._node.roster.get(run) is None:
+            if not self._is_known(run):
                 row = await self._node.around.store.row(run)
-                if row is None and not future.done() and self._node.roster.get(run) is None:
+                if row is None and not future.done() and not self._is_known(run):
                     raise RunNotFound(run=run)
                 if row is not None and row.status.is_final and not future.done():
                     return None
@@ -224,9 +224,14 @@ class Desk:
         """Wait until the run has a new journal row. Raises `RunElsewhere` as soon as another node has the run."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._changes.setdefault(run, []).append(future)
-        if not self._node.share.is_whole and self._node.roster.get(run) is None:
+        if not self._node.share.is_whole and not self._is_known(run):
             self._require_here(await self._node.around.store.row(run))
         await future
+
+    def _is_known(self, run: RunId) -> bool:
+        """Tell whether the run is in memory. One that is being loaded may turn out to have ended long ago: a late message asked for it."""
+        live = self._node.roster.get(run)
+        return live is not None and live.phase is not Phase.LOADING
 
     def _require_here(self, row: RunRow | None) -> None:
         if row is not None and row.partition not in self._node.share.held and self._node.roster.get(row.id) is None:
