@@ -1,6 +1,7 @@
 """The engine as applications open it: the composition root, and the only module that names products."""
 
 import asyncio
+import builtins
 import logging
 import os
 import socket
@@ -13,12 +14,15 @@ from typing import Any, ParamSpec, Self, TypeVar, overload
 from perdure.client.gateway import Gateway, StartRequest
 from perdure.client.local import LocalGateway
 from perdure.client.remote import RemoteGateway
-from perdure.client.run import Run
+from perdure.client.retrying import OnRefused, log_refused, retry_runs
+from perdure.client.run import Run, name_of
 from perdure.deciders.code import guard
-from perdure.deciders.code.authoring import HasRun, StartOptions, Workflow
+from perdure.deciders.code.authoring import Action, HasRun, StartOptions, Workflow
 from perdure.deciders.code.definition import Bindings, Registry, default_registry
+from perdure.deciders.code.standalone import TASK, choice_of, task_workflow
 from perdure.deciders.decider import Tools
 from perdure.engine.node import Node, Surroundings
+from perdure.engine.reopening import Asked
 from perdure.model.codec import Codec, Serializer
 from perdure.model.duration import Span, span_us
 from perdure.model.errors import CallNotFound, EngineClosed, InvalidOption, RunConflict, RunEnded
@@ -76,7 +80,7 @@ class Seat:
         if not await node.open():
             return False
         self.node = node
-        self.gateway = LocalGateway(node.desk, self._store)
+        self.gateway = LocalGateway(node.desk, node.retrier, self._store)
         return True
 
     def _on_lost(self, error: BaseException) -> None:
@@ -161,6 +165,7 @@ class Engine:
         self._limits = limits or Limits()
         self._serializer = Serializer(codecs, known_codecs, self._limits.payload_bytes_max)
         self._registry = (registry or default_registry).bound()
+        self._registry.build_in(TASK)
         self._store = open_store(store) if isinstance(store, str) else store
         self._owns_store = isinstance(store, str)
         self._clock: Clock = clock or SystemClock()
@@ -257,13 +262,7 @@ class Engine:
         gateway = self._gateway()
         options = StartOptions() if isinstance(workflow, str) else workflow.start_options
         request = self._request(workflow, options, args, kwargs)
-        run: Run[Any] = Run(
-            request.row.id,
-            gateway=self._gateway,
-            serializer=self._serializer,
-            token=self._entropy.token,
-            returns=Any if isinstance(workflow, str) else workflow.definition.returns,
-        )
+        run = self._handle(request.row.id, Any if isinstance(workflow, str) else workflow.definition.returns)
         if request.replaces:
             request.row.base = await self._base_after(request.row.id)
         known = await gateway.start(request)
@@ -324,8 +323,10 @@ class Engine:
     def get(self, id: str, workflow: Workflow[P, R] | type[HasRun[P, R]]) -> Run[R]: ...
     def get(self, id: str, workflow: Any = None) -> Run[Any]:
         """Give the handle of a run, whether or not it exists; ``workflow`` tells the type of its result."""
-        returns = Any if workflow is None else _declared(workflow).definition.returns
-        return Run(RunId(id), gateway=self._gateway, serializer=self._serializer, token=self._entropy.token, returns=returns)
+        return self._handle(RunId(id), Any if workflow is None else _declared(workflow).definition.returns)
+
+    def _handle(self, id: RunId, returns: Any) -> Run[Any]:
+        return Run(id, gateway=self._gateway, serializer=self._serializer, token=self._entropy.token, returns=returns)
 
     async def list(
         self,
@@ -338,10 +339,8 @@ class Engine:
         limit: int = 100,
     ) -> list[RunRow]:
         """Give runs, newest first, at most ``limit``; ``before`` the last row of a page gives the next page."""
-        if status is not None and status not in list_of_statuses():
-            raise InvalidOption(option="status", found=repr(status), expected=", ".join(list_of_statuses()))
         query = RunQuery(
-            status=None if status is None else Status(status),
+            status=None if status is None else status_of(status),
             tag=tag,
             definition=definition,
             parent=None if parent is None else RunId(parent),
@@ -349,6 +348,47 @@ class Engine:
             limit=limit,
         )
         return await self._gateway().store.find(query)
+
+    async def retry(
+        self,
+        *,
+        status: Status | str = Status.FAILED,
+        action: str | Action[..., Any] | None = None,
+        definition: str | None = None,
+        tag: str | None = None,
+        on_refused: OnRefused = log_refused,
+    ) -> builtins.list[RunId]:
+        """The failed calls of these runs, or those of one action, are made again; gives the runs in which one is. ``on_refused`` is told of
+        each run that cannot be retried, and why; others go on.
+        """
+        query = RunQuery(status=status_of(status), tag=tag, definition=definition)
+        return await retry_runs(self._gateway, query, Asked(action=name_of(action)), on_refused)
+
+    # Standalone tasks.
+
+    @overload
+    async def dispatch(self, action: Action[P, R], *args: P.args, **kwargs: P.kwargs) -> Run[R]: ...
+    @overload
+    async def dispatch(
+        self, action: Action[..., R], *args: Any, task_id: str | None = None, task_tags: Sequence[str] = (), **kwargs: Any
+    ) -> Run[R]: ...
+    @overload
+    async def dispatch(
+        self, action: str, *args: Any, task_id: str | None = None, task_tags: Sequence[str] = (), **kwargs: Any
+    ) -> Run[Any]: ...
+    async def dispatch(self, action: Any, *args: Any, **kwargs: Any) -> Run[Any]:
+        """A run that is this one call is durable; gives its handle. An action given by name need not be known here. With a ``task_id`` it
+        is dispatched once. Raises `InvalidArguments`, `InvalidValue`, `RunConflict`.
+        """
+        task_id, task_tags = kwargs.pop("task_id", None), kwargs.pop("task_tags", ())
+        declared = self._registry.action(name_of(action))
+        signature = (declared.signature if declared is not None else None) if isinstance(action, str) else action.signature
+        if signature is not None:
+            signature.encode(self._serializer, args, kwargs)
+        choice = None if isinstance(action, str) else choice_of(action, declared)
+        workflow = task_workflow(StartOptions(id=None if task_id is None else RunId(task_id), tags=tuple(task_tags)))
+        run = await self.start(workflow, name_of(action), choice, *args, **kwargs)
+        return self._handle(run.id, Any if signature is None else signature.returns)
 
     # Calls that are ended from outside.
 
@@ -390,6 +430,9 @@ def _declared(workflow: Any) -> Any:
     return workflow
 
 
-def list_of_statuses() -> list[str]:
-    """Give the names of all statuses."""
-    return [status.value for status in Status]
+def status_of(name: str) -> Status:
+    """Give the status of that name; raises `InvalidOption`."""
+    known = [status.value for status in Status]
+    if name not in known:
+        raise InvalidOption(option="status", found=repr(name), expected=", ".join(known))
+    return Status(name)

@@ -6,8 +6,9 @@ from typing import Any, Protocol
 from msgspec import Struct
 
 from perdure.deciders.decider import BranchPlace
+from perdure.engine.reopening import Asked
 from perdure.model.command import Cancel, Complete, Fail
-from perdure.model.ids import RunId
+from perdure.model.ids import CallName, RunId
 from perdure.model.payload import Content
 from perdure.model.run import RunRow, Status
 from perdure.model.stimulus import Begun, Failed, Signalled, Succeeded, Updated
@@ -52,6 +53,10 @@ class Gateway(Protocol):
 
     async def resume(self, run: RunId) -> Status | None:
         """A stalled run was tried again; gives its status after that, ``None`` where only a node knows it later."""
+        ...
+
+    async def retry(self, run: RunId, asked: Asked) -> list[CallName]:
+        """The failed calls that were asked for are made again; gives their names. Raises `NotRetryable`, `RunNotFound`."""
         ...
 
     async def give_outcome(self, run: RunId, base: int, outcome: Succeeded | Failed) -> None:

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from perdure.deciders.decider import BranchPlace, Definition
+from perdure.deciders.ledger import OpenCall
 from perdure.engine import news
+from perdure.engine.dispatcher import retried_outcome
 from perdure.engine.live import Arrival, LiveRun, Phase
 from perdure.engine.record import Told
 from perdure.model.call import ActionSpec
@@ -55,6 +57,8 @@ class Desk:
         try:
             if is_checked and (known := await self._known(row.id, replaces=replaces)) is not None:
                 return known
+            if replaces and (reopened := self._node.roster.get(row.id)) is not None and reopened.phase is not Phase.LOADING:
+                return reopened.row
             self._begin(row, begun, is_checked=is_checked, replaces=replaces)
             return await future
         finally:
@@ -82,11 +86,11 @@ class Desk:
     async def tell(self, run: RunId, stimulus: Stimulus) -> Any:
         """The stimulus is durable; for an update, gives the content of its answer. Raises `RunNotFound`, `RunEnded`, or its refusal."""
         live = await self._node.fetcher.live(run)
-        done = self._promise()
+        done = self.promise()
         self._node.pump.tell(live, Arrival(stimulus, done=done))
         return await done
 
-    def _promise(self) -> asyncio.Future[Any]:
+    def promise(self) -> asyncio.Future[Any]:
         """Give a future that is told if the node ends first."""
         done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._tells.add(done)
@@ -156,23 +160,27 @@ class Desk:
         # The word from outside may be quicker than the action's return of `pending`: the call is open, so the first outcome wins (G4).
         if isinstance(outcome, Succeeded):
             self._check_type(live, outcome, key)
-        await self._tell_outcome(live, outcome, open_call.attempt)
+        await self._tell_outcome(live, outcome, open_call)
 
     def _check_type(self, run: LiveRun, outcome: Succeeded, key: str) -> None:
-        wanted = self._type_without_code(run, outcome.call) if run.decider is None else run.decider.returns(outcome.call)
+        wanted = Any if run.decider is None else run.decider.returns(outcome.call)
+        if wanted is Any:
+            wanted = self._declared_type(run, outcome.call)
         try:
             self._node.around.tools.serializer.decode(outcome.content, wanted, f"the outcome of {key}")
         except InvalidValue as error:
             raise InvalidValue(what=f"the outcome of {key}", problem=f"{error} The call stays open") from error
 
-    def _type_without_code(self, run: LiveRun, call: CallName) -> Any:
-        """A stopped run has no code to say what it expects; the action's declaration does."""
+    def _declared_type(self, run: LiveRun, call: CallName) -> Any:
+        """A stopped run has no code to say what it expects, and a call by name need not say it; the action's declaration does."""
         spec: ActionSpec | None = self._node.around.definitions.action(run.ledger.calls[call].fact.action)
         return Any if spec is None or spec.signature is None else spec.signature.returns
 
-    async def _tell_outcome(self, run: LiveRun, outcome: Stimulus, attempt: int) -> None:
-        done = self._promise()
-        self._node.pump.tell(run, Arrival(outcome, told=Told(attempt), done=done))
+    async def _tell_outcome(self, run: LiveRun, outcome: Succeeded | Failed, open_call: OpenCall) -> None:
+        told, done = Told(open_call.attempt), self.promise()
+        arrival = retried_outcome(run, outcome, told) if open_call.is_taken else Arrival(outcome, told=told)
+        arrival.done = done
+        self._node.pump.tell(run, arrival)
         await done
 
     async def end_of(self, run: RunId) -> Last | None:

@@ -17,6 +17,7 @@ from perdure.engine.loader import Loader
 from perdure.engine.patience import patiently
 from perdure.engine.postroom import Postroom
 from perdure.engine.pump import Pump
+from perdure.engine.retrier import Retrier
 from perdure.engine.roster import Roster
 from perdure.engine.rounds import Rounds
 from perdure.engine.starter import Starter
@@ -83,6 +84,7 @@ class Node:
         self.rounds: Rounds = Rounds(around.clock, name)
         self.postroom: Postroom = Postroom(self)
         self.desk: Desk = Desk(self)
+        self.retrier: Retrier = Retrier(self)
         self._on_fenced = on_lost
         self._is_behind = False
         self._stop_listening: Callable[[], None] = lambda: None

@@ -1,0 +1,409 @@
+"""A failed run goes on where its call failed, once the cause is mended (I20)."""
+
+import asyncio
+
+import pytest
+
+from perdure import Limits, Retry, Status, action, attempt, publish, send, signal, workflow
+from perdure.model.errors import NotRetryable
+from perdure.model import fact as facts
+from perdure.testing.env import Environment
+from tests.engine.stores import AnyStore
+
+
+class Shop:
+    """The outside world: what is broken in it, and what was done."""
+
+    def __init__(self) -> None:
+        self.is_mended = False
+        self.done: list[str] = []
+
+
+shop = Shop()
+
+
+@pytest.fixture(autouse=True)
+def _fresh_shop() -> None:
+    shop.__init__()  # type: ignore[misc]
+
+
+@action(name="reopening_step")
+async def step(name: str) -> str:
+    shop.done.append(name)
+    return name.upper()
+
+
+@action(name="reopening_crop")
+async def crop(name: str) -> str:
+    shop.done.append(f"{name} in sequence {attempt().sequence}, attempt {attempt().number}, as {attempt().key}")
+    if not shop.is_mended:
+        raise ValueError(f"cannot crop {name}")
+    return f"cropped {name}"
+
+
+@workflow(name="reopening_line")
+async def line() -> str:
+    first = await step("first")
+    return f"{first} {await crop('a')} {await step('last')}"
+
+
+@pytest.mark.covers("I20")
+async def test_a_failed_run_goes_on_where_its_call_failed_and_makes_nothing_else_again(store: AnyStore) -> None:
+    async with Environment(store) as env:
+        run = await env.engine.start(line.options(id="r"))
+        with pytest.raises(ValueError, match="cannot crop a"):
+            await run.result()
+        shop.is_mended = True
+        assert await run.retry() == ["2"]
+        assert await run.result() == "FIRST cropped a LAST"
+        assert await run.status() is Status.COMPLETED
+        key = "r#1#2"
+        assert shop.done == ["first", f"a in sequence 1, attempt 1, as {key}", f"a in sequence 2, attempt 1, as {key}", "last"]
+
+
+@pytest.mark.covers("I20")
+async def test_a_retry_that_fails_again_can_be_retried_again(store: AnyStore) -> None:
+    async with Environment(store) as env:
+        run = await env.engine.start(line)
+        for _ in range(3):
+            with pytest.raises(ValueError, match="cannot crop"):
+                await run.result()
+            assert await run.retry()
+        with pytest.raises(ValueError, match="cannot crop"):
+            await run.result()
+        await env.crash()
+        run, shop.is_mended = env.get(run.id), True
+        await run.retry(action=crop)
+        assert await run.result() == "FIRST cropped a LAST"
+        assert [done.split(",")[0] for done in shop.done[1:-1]] == [f"a in sequence {number}" for number in range(1, 6)]
+
+
+@action(name="reopening_gate")
+async def gate() -> str:
+    shop.done.append(f"gate in sequence {attempt().sequence}")
+    await asyncio.sleep(60)
+    if not shop.is_mended:
+        raise ValueError("the gate is shut")
+    return "open"
+
+
+@workflow(name="reopening_gated")
+async def gated() -> str:
+    return await gate()
+
+
+@pytest.mark.covers("I20")
+async def test_a_second_retry_while_the_first_is_under_way_does_nothing(store: AnyStore) -> None:
+    async with Environment(store) as env:
+        run = await env.engine.start(gated)
+        await env.advance("1m")
+        assert await run.status() is Status.FAILED
+        shop.is_mended = True
+        found = await asyncio.gather(run.retry(), run.retry(), run.retry(action="reopening_gate"))
+        assert sorted(found) == [[], [], ["1"]]
+        assert await run.retry() == []
+        assert await run.status() is Status.RUNNING
+        assert await env.finish(run) == "open"
+        assert shop.done == ["gate in sequence 1", "gate in sequence 2"]
+
+
+go = signal("reopening_go", int)
+
+
+@action(name="reopening_slow")
+async def slow() -> str:
+    shop.done.append(f"slow in sequence {attempt().sequence}")
+    await asyncio.sleep(3600)
+    return "slow"
+
+
+@workflow(name="reopening_fan")
+async def fan() -> list[str]:
+    return list(await asyncio.gather(crop("a"), crop("b"), slow(), step("c")))
+
+
+@pytest.mark.covers("I20")
+async def test_all_calls_that_failed_together_are_retried_and_those_under_way_are_made_again(store: AnyStore) -> None:
+    async with Environment(store) as env:
+        run = await env.start(fan)
+        assert await run.status() is Status.FAILED
+        shop.is_mended = True
+        retried = await run.retry()
+        assert await env.finish(run) == ["cropped a", "cropped b", "slow", "C"]
+        assert retried == ["1/1", "2/1"]
+        assert [done for done in shop.done if "slow" in done] == ["slow in sequence 1", "slow in sequence 2"]
+        assert shop.done.count("c") == 1
+
+
+@action(name="reopening_trying", retry=Retry(attempts=3, first="10s", total="1m"))
+async def trying() -> str:
+    deadline = attempt().deadline
+    assert deadline is not None
+    shop.done.append(f"{attempt().sequence}.{attempt().number} until {deadline:%H:%M}")
+    if not shop.is_mended:
+        raise ValueError("not yet")
+    return "done"
+
+
+@workflow(name="reopening_patient")
+async def patient() -> str:
+    return await trying()
+
+
+@pytest.mark.covers("I20")
+async def test_a_retry_has_all_attempts_and_all_the_time_of_the_policy_again(store: AnyStore) -> None:
+    async with Environment(store) as env:
+        began = env.now
+        run = await env.start(patient)
+        await env.advance("2h")
+        assert await run.status() is Status.FAILED
+        await run.retry()
+        await env.advance("15s")
+        shop.is_mended = True
+        assert await env.finish(run) == "done"
+        first, second = f"{(began.minute + 1) % 60:02}", f"{(began.hour + 2) % 24:02}:{(began.minute + 1) % 60:02}"
+        assert [done.split(" ")[0] for done in shop.done] == ["1.1", "1.2", "1.3", "2.1", "2.2", "2.3"]
+        assert all(done.endswith(f"{began.hour:02}:{first}") for done in shop.done[:3])
+        assert all(done.endswith(second) for done in shop.done[3:])
+
+
+@workflow(name="reopening_compensating")
+async def compensating() -> str:
+    try:
+        return await crop("a")
+    finally:
+        await step("clean up")
+
+
+@workflow(name="reopening_own_error")
+async def own_error() -> None:
+    await step("a")
+    raise RuntimeError("a mistake")
+
+
+@workflow(name="reopening_telling")
+async def telling(to: str) -> str:
+
+
+    try:
+        return await crop("a")
+    except ValueError:
+        await send(to, go, 1)
+        raise
+
+
+@pytest.mark.covers("I20")
+async def test_a_run_whose_code_went_on_after_the_failure_is_not_rewound(store: AnyStore) -> None:
+    async with Environment(store) as env:
+        run = await env.start(compensating)
+        with pytest.raises(NotRetryable, match=r"call 1 failed in row 2, .*ActionScheduled reopening_step.*on_ended='restart'"):
+            await run.retry()
+        assert await run.status() is Status.FAILED
+
+
+@pytest.mark.covers("I20")
+async def test_a_run_that_failed_by_its_own_exception_is_not_retried(store: AnyStore) -> None:
+    async with Environment(store) as env:
+        run = await env.start(own_error)
+        with pytest.raises(NotRetryable, match="no failed call ended it, but an exception of its own code: RuntimeError: a mistake"):
+            await run.retry()
+
+
+async def test_a_run_that_told_others_of_its_failure_is_not_retried(store: AnyStore) -> None:
+    async with Environment(store) as env:
+        other = await env.start(waiting)
+        run = await env.start(telling, other.id)
+        with pytest.raises(NotRetryable, match="in row 2, after the failure, its code sent a signal to"):
+            await run.retry()
+
+
+@workflow(name="reopening_waiting")
+async def waiting() -> int:
+    return await go.receive()
+
+
+async def test_a_run_that_completed_or_was_cancelled_or_has_no_such_failed_call_is_not_retried(store: AnyStore) -> None:
+    async with Environment(store) as env:
+        done, cancelled, failed = await env.start(waiting), await env.start(waiting), await env.start(line)
+        await done.send(go, 1)
+        await cancelled.cancel()
+        await env.settle()
+        with pytest.raises(NotRetryable, match="it is completed"):
+            await done.retry()
+        with pytest.raises(NotRetryable, match="it is cancelled"):
+            await cancelled.retry()
+        with pytest.raises(NotRetryable, match=r"no call '9' has failed in it.*Failed calls: 2"):
+            await failed.retry("9")
+        with pytest.raises(NotRetryable, match=r"no action 'reopening_step' has failed"):
+            await failed.retry(action=step)
+        open_run = await env.start(waiting)
+        with pytest.raises(NotRetryable, match=r"no call of an action has failed in it"):
+            await open_run.retry()
+
+
+@workflow(name="reopening_publishing")
+async def publishing() -> str:
+    publish(at="begin")
+    try:
+        done = await crop("a")
+    except ValueError:
+        publish(at="failure")
+        raise
+    return done
+
+
+async def test_what_the_last_row_published_counts_no_more(store: AnyStore) -> None:
+    async with Environment(store) as env:
+        run = await env.start(publishing)
+        assert await run.state() == {"at": "failure"}
+        shop.is_mended = True
+        await run.retry()
+        assert await run.result() == "cropped a"
+        assert await run.state() == {"at": "begin"}
+
+
+@workflow(name="reopening_child")
+async def child(name: str) -> str:
+    return await crop(name)
+
+
+@workflow(name="reopening_sleeping_child")
+async def sleeping_child() -> str:
+    await asyncio.sleep(3600)
+    return await step("slept")
+
+
+@workflow(name="reopening_parent")
+async def parent() -> list[str]:
+    return list(await asyncio.gather(child("a"), sleeping_child(), middle()))
+
+
+@workflow(name="reopening_middle")
+async def middle() -> str:
+    return await sleeping_child()
+
+
+@pytest.mark.covers("I20")
+@pytest.mark.parametrize("idle_max", [0, 1000])
+async def test_a_failed_child_is_retried_with_its_parent_and_its_cancelled_siblings_go_on(store: AnyStore, idle_max: int) -> None:
+    async with Environment(store, limits=Limits(runs_idle_max=idle_max)) as env:
+        run = await env.start(parent.options(id="p"))
+        assert sorted((row.id, str(row.status)) for row in await env.engine.list()) == [
+            ("p", "failed"),
+            ("p:1", "failed"),
+            ("p:2", "cancelled"),
+            ("p:3", "cancelled"),
+            ("p:3:1", "cancelled"),
+        ]
+        shop.is_mended = True
+        assert await run.retry() == ["1"]
+        await env.crash()
+        assert await env.finish(env.get("p")) == ["cropped a", "SLEPT", "SLEPT"]
+        assert {row.status for row in await env.engine.list()} == {Status.COMPLETED}
+
+
+@pytest.mark.covers("I20")
+async def test_a_child_retried_by_itself_leaves_its_parent_as_it_is_until_that_is_retried(store: AnyStore) -> None:
+    async with Environment(store) as env:
+        await env.start(lone_parent.options(id="p"))
+        shop.is_mended = True
+        await env.get("p:1").retry()
+        await env.settle()
+        assert await env.get("p:1").status() is Status.COMPLETED
+        assert await env.get("p").status() is Status.FAILED
+        await env.get("p").retry()
+        assert await env.finish(env.get("p")) == "cropped a"
+        assert len(shop.done) == 2
+
+
+@workflow(name="reopening_lone_parent")
+async def lone_parent() -> str:
+    return await child("a")
+
+
+@pytest.mark.covers("I20")
+async def test_all_failed_runs_of_an_action_are_retried_parents_first(store: AnyStore) -> None:
+    async with Environment(store) as env:
+        await env.start(lone_parent.options(id="p"))
+        await env.start(line.options(id="l", tags=["t"]))
+        await env.start(own_error.options(id="o"))
+        refused: list[str] = []
+        shop.is_mended = True
+        assert await env.engine.retry(action="reopening_step", on_refused=lambda run, _: refused.append(run)) == []
+        assert sorted(refused) == ["l", "o", "p", "p:1"]
+        assert await env.engine.retry(tag="t", action=crop) == ["l"]
+        assert "p" in await env.engine.retry(action=crop)
+        await env.settle()
+        assert {row.id: str(row.status) for row in await env.engine.list()} == {
+            "p": "completed",
+            "p:1": "completed",
+            "l": "completed",
+            "o": "failed",
+        }
+
+
+@workflow(name="reopening_catching")
+async def catching() -> str:
+    try:
+        return await crop("a")
+    except ValueError:
+        return f"gave up, {await go.receive()}"
+
+
+@pytest.mark.covers("I20")
+async def test_a_failure_that_the_code_has_taken_can_get_a_later_status_and_the_code_is_not_told(store: AnyStore) -> None:
+    async with Environment(store) as env:
+        run = await env.start(catching.options(id="c"))
+        assert await run.retry() == ["1"]
+        await env.settle()
+        await env.crash()
+        run = env.get("c")
+        shop.is_mended = True
+        assert await run.retry("1") == ["1"]
+        await env.settle()
+        names = [entry.name async for entry in run.journal()]
+        assert [name for name in names if "Retr" in name] == ["CallRetried", "RetryFailed", "CallRetried", "RetrySucceeded"]
+        assert [done.split(",")[0] for done in shop.done] == ["a in sequence 1", "a in sequence 2", "a in sequence 3"]
+        with pytest.raises(NotRetryable):
+            await run.retry()
+        await env.crash()
+        await env.get("c").send(go, 7)
+        assert await env.finish(env.get("c")) == "gave up, 7"
+
+
+async def test_a_retried_call_under_way_over_a_crash_is_made_again(store: AnyStore) -> None:
+    async with Environment(store) as env:
+        run = await env.start(gate_catching.options(id="c"))
+        await env.advance("1m")
+        await run.retry()
+        await env.advance("30s")
+        await env.crash()
+        shop.is_mended = True
+        await env.advance("1m")
+        lost = [entry.fact async for entry in env.get("c").journal() if isinstance(entry.fact, facts.AttemptLost | facts.RetrySucceeded)]
+        assert [type(fact).__name__ for fact in lost] == ["AttemptLost", "RetrySucceeded"]
+        await env.get("c").send(go, 1)
+        assert await env.finish(env.get("c")) == "1"
+
+
+@workflow(name="reopening_gate_catching")
+async def gate_catching() -> str:
+    try:
+        return await gate()
+    except ValueError:
+        return str(await go.receive())
+
+
+async def test_result_waits_again_for_a_reopened_run(store: AnyStore) -> None:
+    async with Environment(store) as env:
+        run = await env.engine.start(gated)
+        await env.advance("1m")
+        shop.is_mended = True
+        await run.retry()
+        waiting_for = asyncio.ensure_future(run.result())
+        await env.settle()
+        assert not waiting_for.done()
+        await env.advance("1m")
+        assert await waiting_for == "open"
+
+
