@@ -1,10 +1,13 @@
 """A failed run goes on where its call failed, once the cause is mended (I20)."""
 
 import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
 
 import pytest
 
-from perdure import Limits, Retry, Status, action, attempt, publish, send, signal, workflow
+from perdure import Limits, Retry, Run, Status, action, attempt, publish, send, signal, workflow
 from perdure.model.errors import NotRetryable
 from perdure.model import fact as facts
 from perdure.testing.env import Environment
@@ -20,6 +23,45 @@ class Shop:
 
 
 shop = Shop()
+
+Rows = dict[str, Status]
+
+
+async def until(env: Environment, is_so: Callable[[Rows], bool]) -> Rows:
+    """Wait for real work, of the thread of a store, without moving time; gives the status of each run."""
+    while not is_so(found := {row.id: row.status for row in await env.engine.list()}):
+        await asyncio.sleep(0)
+    return found
+
+
+def all_ended(found: Rows) -> bool:
+    return all(status.is_final for status in found.values())
+
+
+async def ended(env: Environment, workflow: Any, *args: Any) -> Run[Any]:
+    """Start a run that comes to an end by itself."""
+    run: Run[Any] = await env.engine.start(workflow, *args)
+    await until(env, lambda found: found[run.id].is_final)
+    return run
+
+
+async def finish(env: Environment, run: Run[Any]) -> Any:
+    """Move time until the run has ended; gives its result."""
+    while not (await run.status()).is_final:
+        await env.advance_to_next()
+    return await run.result()
+
+
+async def shut(env: Environment, workflow: Any) -> Run[Any]:
+    """Start a run and move time until the gate was found shut."""
+    return await shut_down(env, await env.engine.start(workflow))
+
+
+async def shut_down(env: Environment, run: Run[Any]) -> Run[Any]:
+    """Move time until a call of the run has failed."""
+    while "ActionFailed" not in [entry.name async for entry in run.journal()]:
+        await env.advance_to_next()
+    return run
 
 
 @pytest.fixture(autouse=True)
@@ -95,15 +137,14 @@ async def gated() -> str:
 @pytest.mark.covers("I20")
 async def test_a_second_retry_while_the_first_is_under_way_does_nothing(store: AnyStore) -> None:
     async with Environment(store) as env:
-        run = await env.engine.start(gated)
-        await env.advance("1m")
+        run = await shut(env, gated)
         assert await run.status() is Status.FAILED
         shop.is_mended = True
         found = await asyncio.gather(run.retry(), run.retry(), run.retry(action="reopening_gate"))
         assert sorted(found) == [[], [], ["1"]]
         assert await run.retry() == []
         assert await run.status() is Status.RUNNING
-        assert await env.finish(run) == "open"
+        assert await finish(env, run) == "open"
         assert shop.done == ["gate in sequence 1", "gate in sequence 2"]
 
 
@@ -125,11 +166,11 @@ async def fan() -> list[str]:
 @pytest.mark.covers("I20")
 async def test_all_calls_that_failed_together_are_retried_and_those_under_way_are_made_again(store: AnyStore) -> None:
     async with Environment(store) as env:
-        run = await env.start(fan)
+        run = await ended(env, fan)
         assert await run.status() is Status.FAILED
         shop.is_mended = True
         retried = await run.retry()
-        assert await env.finish(run) == ["cropped a", "cropped b", "slow", "C"]
+        assert await finish(env, run) == ["cropped a", "cropped b", "slow", "C"]
         assert retried == ["1/1", "2/1"]
         assert [done for done in shop.done if "slow" in done] == ["slow in sequence 1", "slow in sequence 2"]
         assert shop.done.count("c") == 1
@@ -153,18 +194,18 @@ async def patient() -> str:
 @pytest.mark.covers("I20")
 async def test_a_retry_has_all_attempts_and_all_the_time_of_the_policy_again(store: AnyStore) -> None:
     async with Environment(store) as env:
-        began = env.now
-        run = await env.start(patient)
+        run = await env.engine.start(patient)
+        await shut_down(env, run)
+        first = env.now
         await env.advance("2h")
-        assert await run.status() is Status.FAILED
         await run.retry()
-        await env.advance("15s")
+        await until(env, lambda _: len(shop.done) == 4)
         shop.is_mended = True
-        assert await env.finish(run) == "done"
-        first, second = f"{(began.minute + 1) % 60:02}", f"{(began.hour + 2) % 24:02}:{(began.minute + 1) % 60:02}"
-        assert [done.split(" ")[0] for done in shop.done] == ["1.1", "1.2", "1.3", "2.1", "2.2", "2.3"]
-        assert all(done.endswith(f"{began.hour:02}:{first}") for done in shop.done[:3])
-        assert all(done.endswith(second) for done in shop.done[3:])
+        assert await finish(env, run) == "done"
+        assert [done.split(" ")[0] for done in shop.done] == ["1.1", "1.2", "1.3", "2.1", "2.2"]
+        limits = [done.split(" ")[-1] for done in shop.done]
+        assert limits[0] == limits[1] == limits[2]
+        assert limits[3] == limits[4] == f"{first + timedelta(hours=2, minutes=1):%H:%M}"
 
 
 @workflow(name="reopening_compensating")
@@ -195,7 +236,7 @@ async def telling(to: str) -> str:
 @pytest.mark.covers("I20")
 async def test_a_run_whose_code_went_on_after_the_failure_is_not_rewound(store: AnyStore) -> None:
     async with Environment(store) as env:
-        run = await env.start(compensating)
+        run = await ended(env, compensating)
         with pytest.raises(NotRetryable, match=r"call 1 failed in row 2, .*ActionScheduled reopening_step.*on_ended='restart'"):
             await run.retry()
         assert await run.status() is Status.FAILED
@@ -204,7 +245,7 @@ async def test_a_run_whose_code_went_on_after_the_failure_is_not_rewound(store: 
 @pytest.mark.covers("I20")
 async def test_a_run_that_failed_by_its_own_exception_is_not_retried(store: AnyStore) -> None:
     async with Environment(store) as env:
-        run = await env.start(own_error)
+        run = await ended(env, own_error)
         with pytest.raises(NotRetryable, match="no failed call ended it, but an exception of its own code: RuntimeError: a mistake"):
             await run.retry()
 
@@ -212,7 +253,7 @@ async def test_a_run_that_failed_by_its_own_exception_is_not_retried(store: AnyS
 async def test_a_run_that_told_others_of_its_failure_is_not_retried(store: AnyStore) -> None:
     async with Environment(store) as env:
         other = await env.start(waiting)
-        run = await env.start(telling, other.id)
+        run = await ended(env, telling, other.id)
         with pytest.raises(NotRetryable, match="in row 2, after the failure, its code sent a signal to"):
             await run.retry()
 
@@ -224,10 +265,10 @@ async def waiting() -> int:
 
 async def test_a_run_that_completed_or_was_cancelled_or_has_no_such_failed_call_is_not_retried(store: AnyStore) -> None:
     async with Environment(store) as env:
-        done, cancelled, failed = await env.start(waiting), await env.start(waiting), await env.start(line)
+        done, cancelled, failed = await env.start(waiting), await env.start(waiting), await ended(env, line)
         await done.send(go, 1)
         await cancelled.cancel()
-        await env.settle()
+        await until(env, all_ended)
         with pytest.raises(NotRetryable, match="it is completed"):
             await done.retry()
         with pytest.raises(NotRetryable, match="it is cancelled"):
@@ -254,7 +295,7 @@ async def publishing() -> str:
 
 async def test_what_the_last_row_published_counts_no_more(store: AnyStore) -> None:
     async with Environment(store) as env:
-        run = await env.start(publishing)
+        run = await ended(env, publishing)
         assert await run.state() == {"at": "failure"}
         shop.is_mended = True
         await run.retry()
@@ -287,32 +328,32 @@ async def middle() -> str:
 @pytest.mark.parametrize("idle_max", [0, 1000])
 async def test_a_failed_child_is_retried_with_its_parent_and_its_cancelled_siblings_go_on(store: AnyStore, idle_max: int) -> None:
     async with Environment(store, limits=Limits(runs_idle_max=idle_max)) as env:
-        run = await env.start(parent.options(id="p"))
-        assert sorted((row.id, str(row.status)) for row in await env.engine.list()) == [
-            ("p", "failed"),
-            ("p:1", "failed"),
-            ("p:2", "cancelled"),
-            ("p:3", "cancelled"),
-            ("p:3:1", "cancelled"),
-        ]
+        run = await ended(env, parent.options(id="p"))
+        found = await until(env, all_ended)
+        assert {id: str(status) for id, status in found.items()} == {
+            "p": "failed",
+            "p:1": "failed",
+            "p:2": "cancelled",
+            "p:3": "cancelled",
+            "p:3:1": "cancelled",
+        }
         shop.is_mended = True
         assert await run.retry() == ["1"]
         await env.crash()
-        assert await env.finish(env.get("p")) == ["cropped a", "SLEPT", "SLEPT"]
+        assert await finish(env, env.get("p")) == ["cropped a", "SLEPT", "SLEPT"]
         assert {row.status for row in await env.engine.list()} == {Status.COMPLETED}
 
 
 @pytest.mark.covers("I20")
 async def test_a_child_retried_by_itself_leaves_its_parent_as_it_is_until_that_is_retried(store: AnyStore) -> None:
     async with Environment(store) as env:
-        await env.start(lone_parent.options(id="p"))
+        await ended(env, lone_parent.options(id="p"))
         shop.is_mended = True
         await env.get("p:1").retry()
-        await env.settle()
-        assert await env.get("p:1").status() is Status.COMPLETED
+        assert await env.get("p:1").result() == "cropped a"
         assert await env.get("p").status() is Status.FAILED
         await env.get("p").retry()
-        assert await env.finish(env.get("p")) == "cropped a"
+        assert await finish(env, env.get("p")) == "cropped a"
         assert len(shop.done) == 2
 
 
@@ -324,22 +365,28 @@ async def lone_parent() -> str:
 @pytest.mark.covers("I20")
 async def test_all_failed_runs_of_an_action_are_retried_parents_first(store: AnyStore) -> None:
     async with Environment(store) as env:
-        await env.start(lone_parent.options(id="p"))
-        await env.start(line.options(id="l", tags=["t"]))
-        await env.start(own_error.options(id="o"))
+        await ended(env, lone_parent.options(id="p"))
+        await ended(env, line.options(id="l", tags=["t"]))
+        await ended(env, own_error.options(id="o"))
         refused: list[str] = []
         shop.is_mended = True
         assert await env.engine.retry(action="reopening_step", on_refused=lambda run, _: refused.append(run)) == []
         assert sorted(refused) == ["l", "o", "p", "p:1"]
         assert await env.engine.retry(tag="t", action=crop) == ["l"]
         assert "p" in await env.engine.retry(action=crop)
-        await env.settle()
-        assert {row.id: str(row.status) for row in await env.engine.list()} == {
+        found = await until(env, all_ended)
+        assert {id: str(status) for id, status in found.items()} == {
             "p": "completed",
             "p:1": "completed",
             "l": "completed",
             "o": "failed",
         }
+
+
+async def told(env: Environment, fact: str) -> None:
+    """Move time until the journal of the run ``c`` says so."""
+    while fact not in [entry.name async for entry in env.get("c").journal()]:
+        await env.advance_to_next()
 
 
 @workflow(name="reopening_catching")
@@ -353,14 +400,14 @@ async def catching() -> str:
 @pytest.mark.covers("I20")
 async def test_a_failure_that_the_code_has_taken_can_get_a_later_status_and_the_code_is_not_told(store: AnyStore) -> None:
     async with Environment(store) as env:
-        run = await env.start(catching.options(id="c"))
+        run = await shut(env, catching.options(id="c"))
         assert await run.retry() == ["1"]
-        await env.settle()
+        await told(env, "RetryFailed")
         await env.crash()
         run = env.get("c")
         shop.is_mended = True
         assert await run.retry("1") == ["1"]
-        await env.settle()
+        await told(env, "RetrySucceeded")
         names = [entry.name async for entry in run.journal()]
         assert [name for name in names if "Retr" in name] == ["CallRetried", "RetryFailed", "CallRetried", "RetrySucceeded"]
         assert [done.split(",")[0] for done in shop.done] == ["a in sequence 1", "a in sequence 2", "a in sequence 3"]
@@ -368,22 +415,22 @@ async def test_a_failure_that_the_code_has_taken_can_get_a_later_status_and_the_
             await run.retry()
         await env.crash()
         await env.get("c").send(go, 7)
-        assert await env.finish(env.get("c")) == "gave up, 7"
+        assert await finish(env, env.get("c")) == "gave up, 7"
 
 
 async def test_a_retried_call_under_way_over_a_crash_is_made_again(store: AnyStore) -> None:
     async with Environment(store) as env:
-        run = await env.start(gate_catching.options(id="c"))
-        await env.advance("1m")
+        run = await shut(env, gate_catching.options(id="c"))
         await run.retry()
+        await until(env, lambda _: len(shop.done) == 2)
         await env.advance("30s")
         await env.crash()
         shop.is_mended = True
-        await env.advance("1m")
+        await told(env, "RetrySucceeded")
         lost = [entry.fact async for entry in env.get("c").journal() if isinstance(entry.fact, facts.AttemptLost | facts.RetrySucceeded)]
         assert [type(fact).__name__ for fact in lost] == ["AttemptLost", "RetrySucceeded"]
         await env.get("c").send(go, 1)
-        assert await env.finish(env.get("c")) == "1"
+        assert await finish(env, env.get("c")) == "1"
 
 
 @workflow(name="reopening_gate_catching")
@@ -396,8 +443,7 @@ async def gate_catching() -> str:
 
 async def test_result_waits_again_for_a_reopened_run(store: AnyStore) -> None:
     async with Environment(store) as env:
-        run = await env.engine.start(gated)
-        await env.advance("1m")
+        run = await shut(env, gated)
         shop.is_mended = True
         await run.retry()
         waiting_for = asyncio.ensure_future(run.result())

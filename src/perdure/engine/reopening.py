@@ -31,6 +31,11 @@ class Asked(Struct, frozen=True, kw_only=True):
     args: tuple[Content, ...] | None = None
     kwargs: dict[str, Content] = {}
 
+    @property
+    def is_all(self) -> bool:
+        """Tell whether nothing was left out."""
+        return self.call is None and self.action is None
+
     def means(self, call: str, action: str) -> bool:
         """Tell whether a call of an action is one of those asked for."""
         return self.call in (None, call) and self.action in (None, action)

@@ -70,7 +70,7 @@ class Retrier:
         """Give how the run can be reopened, with all children that it waits for, and whether anything in it is what was asked for."""
         reopening = reopening_of(await self._load(run))
         calls = reopening.journal.ledger.calls
-        is_meant = any(asked.means(call, calls[call].fact.action) for call in reopening.failed)
+        is_meant = asked.is_all or any(asked.means(call, calls[call].fact.action) for call in reopening.failed)
         below = Asked(action=asked.action)
         for call, child in reopening.children.items():
             reopening.ends_known[call], is_child_meant = await self._plan_child(child, below)
