@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from perdure import Limits, Retry, Run, Status, action, attempt, publish, send, signal, workflow
-from perdure.model.errors import NotRetryable
 from perdure.model import fact as facts
+from perdure.model.errors import NotRetryable
 from perdure.testing.env import Environment
 from tests.engine.stores import AnyStore
 
@@ -29,7 +29,7 @@ Rows = dict[str, Status]
 
 async def until(env: Environment, is_so: Callable[[Rows], bool]) -> Rows:
     """Wait for real work, of the thread of a store, without moving time; gives the status of each run."""
-    while not is_so(found := {row.id: row.status for row in await env.engine.list()}):
+    while not is_so(found := {row.id: row.status for row in await env.engine.list()}):  # noqa: ASYNC110 — a store's thread works.
         await asyncio.sleep(0)
     return found
 
@@ -224,7 +224,6 @@ async def own_error() -> None:
 
 @workflow(name="reopening_telling")
 async def telling(to: str) -> str:
-
 
     try:
         return await crop("a")
@@ -451,5 +450,3 @@ async def test_result_waits_again_for_a_reopened_run(store: AnyStore) -> None:
         assert not waiting_for.done()
         await env.advance("1m")
         assert await waiting_for == "open"
-
-
