@@ -14,6 +14,7 @@ from typing import Any, ParamSpec, Self, TypeVar, overload
 from perdure.client.gateway import Gateway, StartRequest
 from perdure.client.local import LocalGateway
 from perdure.client.remote import RemoteGateway
+from perdure.client.requests import StartRequests
 from perdure.client.retrying import OnRefused, log_refused, retry_runs
 from perdure.client.run import Run, name_of
 from perdure.deciders.code import guard
@@ -29,8 +30,8 @@ from perdure.model.errors import CallNotFound, EngineClosed, InvalidOption, RunC
 from perdure.model.failure import failure_of
 from perdure.model.ids import RunId, split_call_key
 from perdure.model.limits import Limits
-from perdure.model.run import HELD, RunRow, Status
-from perdure.model.stimulus import Begun, Failed, Succeeded
+from perdure.model.run import RunRow, Status
+from perdure.model.stimulus import Failed, Succeeded
 from perdure.ports.clock import Alarm, Clock, Entropy, pause
 from perdure.ports.store import RunQuery, Store
 from perdure.ports.system import SystemClock, SystemEntropy
@@ -174,6 +175,7 @@ class Engine:
         self._threads = threads
         self._name = name or f"{socket.gethostname()}-{os.getpid()}"
         self._is_client = is_client
+        self._requests = StartRequests(self._serializer, self._registry, self._clock, self._entropy)
         self._seat = Seat(self._store, self._clock, self._make_node)
         self._remote = RemoteGateway(
             self._store,
@@ -261,7 +263,7 @@ class Engine:
         workflow = _declared(workflow)
         gateway = self._gateway()
         options = StartOptions() if isinstance(workflow, str) else workflow.start_options
-        request = self._request(workflow, options, args, kwargs)
+        request = self._requests.make(workflow, options, args, kwargs)
         run = self._handle(request.row.id, Any if isinstance(workflow, str) else workflow.definition.returns)
         if request.replaces:
             request.row.base = await self._base_after(request.row.id)
@@ -269,32 +271,6 @@ class Engine:
         if known is not None:
             await self._take_known(request, known, options)
         return run
-
-    def _request(
-        self, workflow: Workflow[..., Any] | str, options: StartOptions, args: Sequence[Any], kwargs: dict[str, Any]
-    ) -> StartRequest:
-        if isinstance(workflow, str):
-            name, version = workflow, 0
-            contents = tuple(self._serializer.encode(value, "an argument") for value in args)
-            keywords = {key: self._serializer.encode(value, "an argument") for key, value in kwargs.items()}
-        else:
-            self._registry.bind(workflow.definition)
-            name, version = workflow.definition.name, options.version or 0
-            contents, keywords = workflow.definition.encode_arguments(self._serializer, args, kwargs)
-        now_us = self._clock.now_us()
-        row = RunRow(
-            id=options.id or RunId(self._entropy.token()),
-            definition=name,
-            version=version,
-            input_hash=self._serializer.digest(args, kwargs) if options.id is not None else "",
-            tags=options.tags,
-            created_us=now_us,
-            updated_us=now_us,
-            wake_us=HELD,
-        )
-        end_us = None if options.timeout_us is None else now_us + options.timeout_us
-        begun = Begun(contents, keywords, self._entropy.seed(), end_us=end_us)
-        return StartRequest(row, begun, is_checked=options.id is not None, replaces=options.on_ended == "restart")
 
     async def _base_after(self, run: RunId) -> int:
         """Give the first row number of a run that replaces another: idempotency keys of the two must differ."""
@@ -381,13 +357,14 @@ class Engine:
         is dispatched once. Raises `InvalidArguments`, `InvalidValue`, `RunConflict`.
         """
         task_id, task_tags = kwargs.pop("task_id", None), kwargs.pop("task_tags", ())
-        declared = self._registry.action(name_of(action))
+        name = action if isinstance(action, str) else action.spec.name
+        declared = self._registry.action(name)
         signature = (declared.signature if declared is not None else None) if isinstance(action, str) else action.signature
         if signature is not None:
             signature.encode(self._serializer, args, kwargs)
         choice = None if isinstance(action, str) else choice_of(action, declared)
         workflow = task_workflow(StartOptions(id=None if task_id is None else RunId(task_id), tags=tuple(task_tags)))
-        run = await self.start(workflow, name_of(action), choice, *args, **kwargs)
+        run = await self.start(workflow, name, choice, *args, **kwargs)
         return self._handle(run.id, Any if signature is None else signature.returns)
 
     # Calls that are ended from outside.

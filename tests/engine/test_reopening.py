@@ -1,15 +1,17 @@
 """A failed run goes on where its call failed, once the cause is mended (I20)."""
 
 import asyncio
+import threading
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from perdure import Limits, Retry, Run, Status, action, attempt, publish, send, signal, workflow
+from perdure import Engine, Limits, Registry, Retry, Run, Status, action, attempt, publish, send, signal, workflow
 from perdure.model import fact as facts
-from perdure.model.errors import NotRetryable
+from perdure.model.errors import DefinitionNotFound, NotRetryable, ReplayMismatch
 from perdure.testing.env import Environment
 from tests.engine.stores import AnyStore
 
@@ -450,3 +452,76 @@ async def test_result_waits_again_for_a_reopened_run(store: AnyStore) -> None:
         assert not waiting_for.done()
         await env.advance("1m")
         assert await waiting_for == "open"
+
+
+class Door:
+    """Holds a plain action back, until the test lets it go."""
+
+    def __init__(self) -> None:
+        self.is_open = threading.Event()
+
+
+door = Door()
+
+
+@action(name="reopening_stubborn")
+def stubborn() -> str:
+    if attempt().sequence == 1:
+        door.is_open.wait(10)
+        return "late"
+    return "in time"
+
+
+@workflow(name="reopening_stubborn_fan")
+async def stubborn_fan() -> list[str]:
+    return list(await asyncio.gather(crop("a"), stubborn(), slow()))
+
+
+@pytest.mark.covers("I20")
+async def test_an_outcome_of_an_earlier_sequence_that_comes_late_is_dropped_and_counted() -> None:
+    engine = Engine("memory://")
+    async with engine:
+        run = await engine.start(stubborn_fan)
+        with pytest.raises(ValueError, match="cannot crop"):
+            await run.result()
+        late = engine.node.dispatcher.late
+        shop.is_mended = True
+        await run.retry()
+        async for entry in run.watch():
+            if isinstance(entry.fact, facts.ActionCompleted) and entry.fact.call == "2/1":
+                break
+        door.is_open.set()
+        while engine.node.dispatcher.late == late:  # noqa: ASYNC110 — a thread of the action works.
+            await asyncio.sleep(0)
+        values = [entry.fact async for entry in run.journal() if isinstance(entry.fact, facts.ActionCompleted) and entry.fact.call == "2/1"]
+        assert [bytes(fact.value.json) for fact in values if fact.value.json] == [b'"in time"']
+        await run.cancel()
+
+
+@workflow(name="reopening_changing", registry=(before_change := Registry()))
+async def before_the_change() -> str:
+    return f"{await step('x')} {await crop('a')}"
+
+
+@workflow(name="reopening_changing", registry=(after_change := Registry()))
+async def after_the_change() -> str:
+    return await crop("a")
+
+
+async def test_a_run_whose_code_no_longer_agrees_with_its_journal_stays_failed(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/changed.db"
+    async with Engine(url, registry=before_change) as engine:
+        run = await engine.start(before_the_change.options(id="r"))
+        with pytest.raises(ValueError, match="cannot crop"):
+            await run.result()
+    async with Engine(url, registry=after_change) as engine:
+        with pytest.raises(ReplayMismatch):
+            await engine.get("r").retry()
+        assert await engine.get("r").status() is Status.FAILED
+    async with Engine(url, registry=Registry()) as engine:
+        with pytest.raises(DefinitionNotFound):
+            await engine.get("r").retry()
+    async with Engine(url, registry=before_change) as engine:
+        shop.is_mended = True
+        await engine.get("r").retry()
+        assert await engine.get("r").result() == "X cropped a"

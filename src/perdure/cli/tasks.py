@@ -16,11 +16,10 @@ from perdure.cli.showing import show
 from perdure.cli.values import keywords_of, value_of, values_of
 from perdure.cli.waiting import tell_end, wait_for_end
 from perdure.config import settings
-from perdure.deciders.code.definition import TASK_NAME
-from perdure.deciders.code.standalone import TASK_CALL
 from perdure.insight import row_of
 from perdure.model.ids import call_key
 from perdure.model.run import Status
+from perdure.model.task import TASK_CALL, TASK_NAME
 
 _PLACE = Place()
 _PATIENT = PatientPlace()

@@ -49,10 +49,11 @@ async def retry_runs(gateway: Callable[[], Gateway], query: RunQuery, asked: Ask
 async def _failed_line(gateway: Gateway, row: RunRow) -> list[RunId]:
     """Give the run, after those of its parents that have failed too, eldest first."""
     line = [row.id]
-    parent: RunRow | None = row
-    while row.status is Status.FAILED and parent is not None and parent.parent is not None:
-        parent = await gateway.store.row(parent.parent)
-        if parent is None or parent.status is not Status.FAILED:
-            break
-        line.insert(0, parent.id)
+    if row.status is Status.FAILED:
+        while row.parent is not None:
+            parent = await gateway.store.row(row.parent)
+            if parent is None or parent.status is not Status.FAILED:
+                break
+            line.insert(0, parent.id)
+            row = parent
     return line

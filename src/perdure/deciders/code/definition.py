@@ -12,12 +12,7 @@ from perdure.model.call import ActionSpec
 from perdure.model.codec import Serializer
 from perdure.model.errors import DefinitionAmbiguous, DefinitionConflict, DefinitionNotFound, InvalidOption
 from perdure.model.payload import Content
-
-RESERVED = "perdure."
-"""What the names of built-in definitions begin with; users' names must not."""
-
-TASK_NAME = "perdure.task"
-"""The definition of runs that are one call of an action."""
+from perdure.model.task import RESERVED
 
 CHECKS = ("none", "simple", "strict")
 

@@ -5,15 +5,12 @@ from typing import Any
 from msgspec import Struct
 
 from perdure.deciders.code.authoring import Action, StartOptions, Workflow
-from perdure.deciders.code.definition import TASK_NAME, CodeDefinition
+from perdure.deciders.code.definition import CodeDefinition
 from perdure.deciders.code.loop import current_context
 from perdure.model.call import ActionSpec, OnLost
 from perdure.model.errors import Unsupported
-from perdure.model.ids import CallName
 from perdure.model.plain_retry import PlainRetry, plain_of
-
-TASK_CALL = CallName("1")
-"""The name of the only call."""
+from perdure.model.task import TASK_NAME
 
 
 class Choice(Struct, frozen=True, omit_defaults=True):

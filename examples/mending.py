@@ -1,6 +1,6 @@
 """A payment service is down, a run fails; it is mended, and the run goes on where it failed.
 
-python examples/retry.py
+python examples/mending.py
 """
 
 import asyncio
