@@ -1,7 +1,6 @@
 """A failed run goes on where its call failed, once the cause is mended (I20)."""
 
 import asyncio
-import threading
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -455,21 +454,24 @@ async def test_result_waits_again_for_a_reopened_run(store: AnyStore) -> None:
 
 
 class Door:
-    """Holds a plain action back, until the test lets it go."""
+    """Holds an action back that was told to stop, until the test lets it go."""
 
     def __init__(self) -> None:
-        self.is_open = threading.Event()
+        self.opened = asyncio.Event()
 
 
 door = Door()
 
 
 @action(name="reopening_stubborn")
-def stubborn() -> str:
-    if attempt().sequence == 1:
-        door.is_open.wait(10)
-        return "late"
-    return "in time"
+async def stubborn() -> str:
+    if attempt().sequence > 1:
+        return "in time"
+    try:
+        await asyncio.sleep(3600)
+    except asyncio.CancelledError:
+        await door.opened.wait()
+    return "late"
 
 
 @workflow(name="reopening_stubborn_fan")
@@ -479,8 +481,8 @@ async def stubborn_fan() -> list[str]:
 
 @pytest.mark.covers("I20")
 async def test_an_outcome_of_an_earlier_sequence_that_comes_late_is_dropped_and_counted() -> None:
-    engine = Engine("memory://")
-    async with engine:
+    door.__init__()  # type: ignore[misc]
+    async with Engine("memory://") as engine:
         run = await engine.start(stubborn_fan)
         with pytest.raises(ValueError, match="cannot crop"):
             await run.result()
@@ -490,8 +492,8 @@ async def test_an_outcome_of_an_earlier_sequence_that_comes_late_is_dropped_and_
         async for entry in run.watch():
             if isinstance(entry.fact, facts.ActionCompleted) and entry.fact.call == "2/1":
                 break
-        door.is_open.set()
-        while engine.node.dispatcher.late == late:  # noqa: ASYNC110 — a thread of the action works.
+        door.opened.set()
+        while engine.node.dispatcher.late == late:  # noqa: ASYNC110 — the action ends in turns of its own.
             await asyncio.sleep(0)
         values = [entry.fact async for entry in run.journal() if isinstance(entry.fact, facts.ActionCompleted) and entry.fact.call == "2/1"]
         assert [bytes(fact.value.json) for fact in values if fact.value.json] == [b'"in time"']
