@@ -457,7 +457,7 @@ class Door:
     """Holds an action back that was told to stop, until the test lets it go."""
 
     def __init__(self) -> None:
-        self.opened = asyncio.Event()
+        self.opened, self.inner = asyncio.Event(), asyncio.Event()
 
 
 door = Door()
@@ -466,6 +466,7 @@ door = Door()
 @action(name="reopening_stubborn")
 async def stubborn() -> str:
     if attempt().sequence > 1:
+        await door.inner.wait()
         return "in time"
     try:
         await asyncio.sleep(3600)
@@ -489,12 +490,13 @@ async def test_an_outcome_of_an_earlier_sequence_that_comes_late_is_dropped_and_
         late = engine.node.dispatcher.late
         shop.is_mended = True
         await run.retry()
-        async for entry in run.watch():
-            if isinstance(entry.fact, facts.ActionCompleted) and entry.fact.call == "2/1":
-                break
         door.opened.set()
         while engine.node.dispatcher.late == late:  # noqa: ASYNC110 — the action ends in turns of its own.
             await asyncio.sleep(0)
+        door.inner.set()
+        async for entry in run.watch():
+            if isinstance(entry.fact, facts.ActionCompleted) and entry.fact.call == "2/1":
+                break
         values = [entry.fact async for entry in run.journal() if isinstance(entry.fact, facts.ActionCompleted) and entry.fact.call == "2/1"]
         assert [bytes(fact.value.json) for fact in values if fact.value.json] == [b'"in time"']
         await run.cancel()
