@@ -494,10 +494,11 @@ async def test_an_outcome_of_an_earlier_sequence_that_comes_late_is_dropped_and_
         while engine.node.dispatcher.late == late:  # noqa: ASYNC110 — the action ends in turns of its own.
             await asyncio.sleep(0)
         door.inner.set()
-        async for entry in run.watch():
-            if isinstance(entry.fact, facts.ActionCompleted) and entry.fact.call == "2/1":
-                break
-        values = [entry.fact async for entry in run.journal() if isinstance(entry.fact, facts.ActionCompleted) and entry.fact.call == "2/1"]
+        values: list[facts.ActionCompleted] = []
+        while not values:
+            await asyncio.sleep(0)
+            found = [entry.fact async for entry in run.journal()]
+            values = [fact for fact in found if isinstance(fact, facts.ActionCompleted) and fact.call == "2/1"]
         assert [bytes(fact.value.json) for fact in values if fact.value.json] == [b'"in time"']
         await run.cancel()
 
