@@ -12,8 +12,8 @@ limits
     Nodes: as many as there are partitions. 0.9 GB in one batch. Ids, names and tags have no NUL character. A request without an answer for
     30 s has failed.
 options
-    ``url``, with PostgreSQL's own options and ours: ``schema``, ``notify``, ``prepared``, ``connect_timeout`` in seconds. ``partitions`` of a
-    schema that does not exist yet; ``apply_schema``: whether `open` makes it and brings it up to date.
+    ``url``, with PostgreSQL's own options and ours: ``schema``, ``notify``, ``prepared``, ``connect_timeout`` in seconds. ``partitions`` of
+    a schema that does not exist yet; ``apply_schema``: whether `open` makes it and brings it up to date.
 """
 
 import asyncio
