@@ -10,7 +10,8 @@ import asyncpg
 import pytest
 
 from perdure.model.errors import InvalidOption, Unsupported
-from perdure.ports.store import Batch
+from perdure.model.ids import CallName, RunId
+from perdure.ports.store import Batch, Heartbeat
 from perdure.stores.postgres import PostgresStore, apply_schema
 from perdure.stores.postgres import schema as schema_module
 from perdure.stores.postgres.statements import read_migrations, read_statements
@@ -169,12 +170,15 @@ async def test_reads_of_a_node_use_indexes_among_many_runs(postgres_url: str, po
     for at in range(0, 100_000, 10_000):
         rows = [start(f"r{n:06}", partition=n % 64, wake_us=None if n % 3 else n, created_us=n) for n in range(at, at + 10_000)]
         await store.commit(Batch(starts=rows))
-    await store.commit(Batch(posts=[message(f"r{number:06}", "m") for number in range(0, 100_000, 50)]))
+    ids = [f"r{number:06}" for number in range(0, 100_000, 50)]
+    beats = [Heartbeat(RunId(id), CallName("1"), 1, b"x" * 50) for id in ids]
+    await store.commit(Batch(rows=[step(id, 1) for id in ids], posts=[message(id, "m") for id in ids], heartbeats=beats))
     await store.close()
     statements = read_statements(schema_of(postgres_url))
     connection = await asyncpg.connect(postgres_server)
     try:
-        await connection.execute(f'analyze "{schema_of(postgres_url)}".run, "{schema_of(postgres_url)}".inbox')
+        for table in ("run", "journal", "inbox", "heartbeat"):
+            await connection.execute(f'analyze "{schema_of(postgres_url)}".{table}')
         seen = await connection.fetchval("select pg_current_snapshot()::text")
         asked = {
             "list_held": ([1, 2],), "list_due": ([1, 2], 50_000, 100), "read_next_wake": ([1, 2],), "list_addressed": ([1, 2], 100),
