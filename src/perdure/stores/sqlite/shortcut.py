@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 from perdure.ports.store import Batch
+from perdure.stores.sqlite.log import CHECKPOINT_FRAMES
 
 T = TypeVar("T")
 
@@ -19,8 +20,8 @@ COMMITS_MAX: Final = 100
 """So many in a row are made here before one goes to the thread, where it may bring a checkpoint."""
 
 _WEIGHT: Final = 1 / 8
-_CHECKPOINT_FRAMES: Final = 1_000
-"""SQLite's own default."""
+_SURPRISE_MAX: Final = 4
+"""A commit counts for at most so many times what is permitted: one hiccup of the disk is soon forgotten."""
 
 
 class Shortcut:
@@ -66,7 +67,7 @@ class Shortcut:
         """What is done with the connection from now on waits for other processes again."""
         if not self._is_patient:
             self._is_patient = True
-            self._set(connection, busy_ms=self._busy_ms, checkpoint_frames=_CHECKPOINT_FRAMES)
+            self._set(connection, busy_ms=self._busy_ms, checkpoint_frames=CHECKPOINT_FRAMES)
 
     def _set(self, connection: sqlite3.Connection, *, busy_ms: int, checkpoint_frames: int) -> None:
         connection.execute(f"pragma busy_timeout = {busy_ms}")
@@ -77,7 +78,10 @@ class Shortcut:
         try:
             return work(connection)
         finally:
-            self._average_us += _WEIGHT * ((time.perf_counter() - began) * 1e6 - self._average_us)
+            self._note((time.perf_counter() - began) * 1e6)
+
+    def _note(self, span_us: float) -> None:
+        self._average_us += _WEIGHT * (min(span_us, _SURPRISE_MAX * self._wait_us_max) - self._average_us)
 
 
 def _entries(batch: Batch) -> int:

@@ -24,6 +24,7 @@ from perdure.model.ids import RunId
 from perdure.model.run import RunRow, Transition
 from perdure.ports.store import Batch, InboxItem, Loaded, Reply, RunQuery
 from perdure.stores.sqlite.lease import Lease, NodeLock
+from perdure.stores.sqlite.log import lay_out_log
 from perdure.stores.sqlite.reader import Reader
 from perdure.stores.sqlite.schema import connect_reader, connect_writer
 from perdure.stores.sqlite.shortcut import Shortcut
@@ -114,7 +115,13 @@ class SqliteStore:
         return await self._writing.do(patiently)
 
     async def take_lease(self, node: str, now_us: int, lease_us: int) -> int | None:
-        return await self._write(lambda connection: self._lease.take(connection, node, now_us, now_us + lease_us))
+        def take(connection: sqlite3.Connection) -> int | None:
+            epoch = self._lease.take(connection, node, now_us, now_us + lease_us)
+            if epoch is not None:
+                lay_out_log(connection, self._path)
+            return epoch
+
+        return await self._write(take)
 
     async def renew_lease(self, epoch: int, now_us: int, lease_us: int) -> bool:
         return await self._write(lambda connection: self._lease.renew(connection, epoch, now_us + lease_us))
