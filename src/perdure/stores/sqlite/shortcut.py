@@ -20,15 +20,15 @@ COMMITS_MAX: Final = 100
 """So many in a row are made here before one goes to the thread, where it may bring a checkpoint."""
 
 _WEIGHT: Final = 1 / 8
-_SURPRISE_MAX: Final = 4
+_SURPRISE_MAX: Final = 5
 """A commit counts for at most so many times what is permitted: one hiccup of the disk is soon forgotten."""
 
 
 class Shortcut:
-    """``wait_us_max``: what small commits may take on the average, wherever they were made, for the next one to be made here.
+    """``wait_us_max``: what small commits may take on the average, wherever they were made, for the next one to be made here; 0: none is.
 
-    A single slow one closes the shortcut at once, and as many quick ones as outweigh it open it again. One that is surprised by a
-    slow disk still waits for it: a sync cannot be called back.
+    One or two slow ones close the shortcut, as many quick ones as outweigh them open it again. The slow one itself is waited for: a sync
+    cannot be called back.
     """
 
     def __init__(self, busy_ms: int, wait_us_max: int) -> None:
