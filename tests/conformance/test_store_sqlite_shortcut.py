@@ -18,7 +18,7 @@ from perdure.model.ids import RunId
 from perdure.ports.store import Batch
 from perdure.stores.sqlite import SqliteStore
 from perdure.stores.sqlite.log import CHECKPOINT_FRAMES
-from perdure.stores.sqlite.shortcut import BYTES_MAX, COMMITS_MAX, ENTRIES_MAX, Shortcut
+from perdure.stores.sqlite.shortcut import BYTES_MAX, COMMITS_MAX, ENTRIES_MAX, PAUSE_FIRST, Shortcut
 from perdure.stores.sqlite.writer import Writer
 from perdure.testing.conformance.harness import journal, put, start, step, take
 
@@ -68,13 +68,6 @@ async def _open_shortcut(store: SqliteStore) -> None:
         await store.commit(Batch(rows=[step("first", number)]))
 
 
-def _opened() -> Shortcut:
-    shortcut = Shortcut(0, LIMIT_US)
-    while not shortcut.is_open:
-        shortcut._note(QUICK_US)
-    return shortcut
-
-
 def test_the_first_commits_go_to_the_thread_and_those_on_a_quick_disk_do_not(path: Path, places: list[bool], quick_disk: None) -> None:
     async def scenario(store: SqliteStore) -> None:
         await _open_shortcut(store)
@@ -83,15 +76,38 @@ def test_the_first_commits_go_to_the_thread_and_those_on_a_quick_disk_do_not(pat
     _with(path, scenario)
 
 
-def test_two_slow_commits_close_the_shortcut_and_quick_ones_open_it_again() -> None:
-    shortcut = _opened()
-    for _ in range(2):
-        shortcut._note(SLOW_US)
-    assert not shortcut.is_open
-    # Even a minute of waiting is forgotten after a moment.
-    for _ in range(20):
-        shortcut._note(QUICK_US)
-    assert shortcut.is_open
+def test_slow_commits_close_the_shortcut_for_longer_each_time_until_a_row_of_them_went_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    shortcut, note, span_us = Shortcut(0, LIMIT_US), Shortcut._note, QUICK_US
+    monkeypatch.setattr(Shortcut, "_note", lambda self, _: note(self, span_us))
+    with closing(sqlite3.connect(":memory:")) as connection:
+        spans = []
+        for _ in range(3):
+            span_us = QUICK_US
+            spans.append(_commits_until_open(shortcut, connection))
+            span_us = SLOW_US
+            while shortcut.is_open:
+                shortcut.commit_here(connection, lambda _: None)
+            assert shortcut._in_a_row <= 3
+        span_us = QUICK_US
+        spans.append(_commits_until_open(shortcut, connection))
+        for _ in range(COMMITS_MAX):
+            shortcut.commit_here(connection, lambda _: None)
+        assert _commits_until_open(shortcut, connection) == 1
+        span_us = SLOW_US
+        while shortcut.is_open:
+            shortcut.commit_here(connection, lambda _: None)
+        span_us = QUICK_US
+        spans.append(_commits_until_open(shortcut, connection))
+    assert spans[0] < 20
+    assert spans[1:] == [PAUSE_FIRST, 2 * PAUSE_FIRST, 4 * PAUSE_FIRST, PAUSE_FIRST]
+
+
+def _commits_until_open(shortcut: Shortcut, connection: sqlite3.Connection) -> int:
+    count = 0
+    while not shortcut.is_open:
+        shortcut.commit_in_thread(connection, lambda _: None, is_small=True)
+        count += 1
+    return count
 
 
 def test_a_limit_of_nothing_keeps_the_shortcut_closed() -> None:

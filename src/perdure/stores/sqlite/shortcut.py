@@ -20,15 +20,20 @@ COMMITS_MAX: Final = 100
 """So many in a row are made here before one goes to the thread, where it may bring a checkpoint."""
 
 _WEIGHT: Final = 1 / 8
-_SURPRISE_MAX: Final = 5
+_SURPRISE_MAX: Final = 3
 """A commit counts for at most so many times what is permitted: one hiccup of the disk is soon forgotten."""
+
+PAUSE_FIRST: Final = 100
+PAUSE_MAX: Final = 12_800
+"""Small commits that go to the thread before the shortcut is tried again; twice as many each time that it fails."""
 
 
 class Shortcut:
     """``wait_us_max``: what small commits may take on the average, wherever they were made, for the next one to be made here; 0: none is.
 
-    One or two slow ones close the shortcut, as many quick ones as outweigh them open it again. The slow one itself is waited for: a sync
-    cannot be called back.
+    A few slow ones made here close the shortcut for a hundred commits, and for longer each time, until a hundred in a row went well. That
+    those in the thread are quick says little: where processors are short, a thread that only commits gets its turn at once, and a
+    loop that does everything waits for it. The slow one itself is waited for: a sync cannot be called back.
     """
 
     def __init__(self, busy_ms: int, wait_us_max: int) -> None:
@@ -38,11 +43,13 @@ class Shortcut:
         self._average_us = 2.0 * wait_us_max
         self._is_patient = True
         self._in_a_row = 0
+        self._pause = PAUSE_FIRST
+        self._closed_for = 0
 
     @property
     def is_open(self) -> bool:
         """Tell whether the disk has been so quick that the loop may wait for it."""
-        return self._average_us < self._wait_us_max and self._in_a_row < COMMITS_MAX
+        return self._average_us < self._wait_us_max and not self._closed_for and self._in_a_row < COMMITS_MAX
 
     def is_small(self, batch: Batch, size: int) -> bool:
         """Tell whether this batch, of ``size`` bytes, is so small that nearly all of its commit is the sync."""
@@ -55,11 +62,18 @@ class Shortcut:
             self._is_patient = False
             self._set(connection, busy_ms=0, checkpoint_frames=0)
         self._in_a_row += 1
-        return self._timed(connection, work)
+        try:
+            return self._timed(connection, work)
+        finally:
+            if self._average_us >= self._wait_us_max:
+                self._closed_for, self._pause = self._pause, min(2 * self._pause, PAUSE_MAX)
 
     def commit_in_thread(self, connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], T], *, is_small: bool) -> T:
         """Do a commit where waiting for others, and for a checkpoint, harms nobody."""
+        if self._in_a_row >= COMMITS_MAX:
+            self._pause = PAUSE_FIRST
         self._in_a_row = 0
+        self._closed_for = max(0, self._closed_for - is_small)
         self.be_patient(connection)
         return self._timed(connection, work) if is_small else work(connection)
 

@@ -1,15 +1,17 @@
 """The store in one SQLite file.
 
 connection
-    One thread with a connection that commits, one with a connection that reads, so that reads never wait for commits. Write-ahead log;
-    every commit is synced (``synchronous = full``).
+    One thread with a connection that commits, one with a connection that reads, so that reads never wait for commits. While the disk is
+    quick, small commits are made in the event loop's own thread (see `perdure.stores.sqlite.shortcut`). Write-ahead log; every commit is
+    synced (``synchronous = full``).
 delivery
     As the port promises. A node that died is known by its lock at once (see `perdure.stores.sqlite.lease`).
 limits
     One node at a time, any number of clients in other processes of the same machine; the file must not lie on a network mount. 1 GB in one
     batch. Ids, names and tags have no NUL character. A commit waits for another process's for ``busy_ms``, then raises `StoreUnavailable`.
 options
-    ``path`` of the file, whose folder must exist; ``name`` for errors; ``busy_ms``.
+    ``path`` of the file, whose folder must exist; ``name`` for errors; ``busy_ms``; ``loop_wait_us_max``: what small commits may take
+    on the average for the event loop to wait for them itself, 0 for never.
 """
 
 import asyncio

@@ -56,7 +56,7 @@ class ConnectionThread:
         return self._asked == self._done and self._thread is not None
 
     def do_here(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Give what ``work`` gives, without the thread: the caller's thread, which is the one that gives jobs, waits for the disk itself."""
+        """Give what ``work`` gives. The caller waits for the disk itself, and must be in the thread that gives the jobs."""
         assert self.is_idle
         outcome, error = self._attempt(work)
         if error is not None:
