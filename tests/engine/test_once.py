@@ -1,6 +1,7 @@
 """Signals and updates with ids, and outcomes, take effect once: over repeats, restarts and new incarnations (G4, G5)."""
 
 import asyncio
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,9 @@ import perdure
 from perdure import Engine, action, signal, workflow
 from perdure.engine.live import Phase
 from perdure.model.errors import CallClosed, InvalidValue, RunEnded, SignalConflict
+from perdure.model.ids import RunId
+from perdure.ports.store import Loaded
+from perdure.stores.memory import MemoryStore
 from perdure.testing.env import Environment
 from perdure.testing.faults import FaultyStore
 from tests.engine.stores import AnyStore
@@ -52,6 +56,11 @@ async def outside() -> int:
 @workflow(name="once_asks")
 async def asks() -> int:
     return await outside()
+
+
+@workflow(name="once_ended")
+async def ended_at_once() -> str:
+    return "done"
 
 
 @pytest.mark.covers("I25")
@@ -218,3 +227,31 @@ async def test_updates_sent_again_while_the_last_commit_is_under_way_get_its_ans
         assert live.is_committing
         second = asyncio.ensure_future(run.update(Last.say, "end", update_id="u"))
         assert await asyncio.gather(first, second) == ["end!", "end!"]
+
+
+async def test_the_result_of_a_run_that_has_ended_is_given_while_a_late_message_loads_it_once_more() -> None:
+    class Slow(MemoryStore):
+        """Loads take until ``answers`` is set."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.answers = asyncio.Event()
+
+        async def load(self, runs: Sequence[RunId], within: Collection[int] | None = None) -> list[Loaded]:
+            await self.answers.wait()
+            return await super().load(runs, within)
+
+    store = Slow()
+    async with Environment(store) as env:
+        run = await env.engine.start(ended_at_once)
+        await run.result()
+        late = asyncio.ensure_future(run.send(word, "late"))
+        await asyncio.sleep(0)
+        again = asyncio.ensure_future(run.result())
+        await env.settle()
+        store.answers.set()
+        await env.settle()
+        assert again.done()
+        assert await again == "done"
+        with pytest.raises(RunEnded):
+            await late
