@@ -99,7 +99,7 @@ class SqliteStore:
         self._lock.release()
 
     def grants(self, asked: Durability | None) -> Durability:
-        if asked in (Durability.MEMORY_REPLICA, Durability.DISK_REPLICA):
+        if asked is Durability.MEMORY_REPLICA or asked is Durability.DISK_REPLICA:
             raise Unsupported(what=f"Durability {asked.value!r}", why="a SQLite file has no replica; ask for 'disk', or use PostgreSQL")
         return Durability.DISK
 
