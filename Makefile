@@ -1,7 +1,7 @@
 # Each target sets itself up: a Python >= 3.11 is all it needs. ARGS="…" is handed to the command behind a target.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check format bench coverage-of-mission
+.PHONY: help demo test check format bench simulate coverage-of-mission
 MAKEFLAGS += --no-print-directory
 export PYTHON
 
@@ -29,6 +29,10 @@ format: ## Lay out the code and repair what the linter can
 	@scripts/setup dev
 	@.venv/bin/python -m ruff check --quiet --fix --exit-zero .
 	@.venv/bin/python -m ruff format --quiet .
+
+simulate: ## Simulate nodes, clients and faults from seeds (SEED=n for one world, ARGS="--first 0 --count 1000")
+	@scripts/setup dev
+	@.venv/bin/python -m perdure.testing.simulation $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 bench: ## Measure on this machine, beside its raw ceiling
 	@scripts/setup cli,fast

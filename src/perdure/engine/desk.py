@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from perdure.deciders.decider import BranchPlace, Definition
@@ -21,6 +22,7 @@ from perdure.model.errors import (
     InvalidValue,
     RunElsewhere,
     RunEnded,
+    RunNotFound,
     Unavailable,
 )
 from perdure.model.ids import CallName, RunId, call_key
@@ -46,19 +48,19 @@ class Desk:
         Raises `RunElsewhere` while this node has no partition to put it in.
         """
         self._require_open(f"the start of {row.definition!r}")
-        partition = self._node.share.pick(row.id)
-        if partition is None:
-            raise RunElsewhere(run=row.id)
-        row.partition = partition
-        if (under_way := self._starts.get(row.id)) is not None:
+        row.partition = self._pick_partition(row.id)
+        while (under_way := self._starts.get(row.id)) is not None:
             await asyncio.shield(under_way)
-            return await self._node.around.store.row(row.id)
+            if (known := await self._node.around.store.row(row.id)) is not None:
+                return known
         # Claimed before the first wait, so that of many starts of one id only one looks and begins.
         future: asyncio.Future[RunRow | None] = asyncio.get_running_loop().create_future()
         self._starts[row.id] = future
         try:
             if is_checked and (known := await self._known(row.id, replaces=replaces)) is not None:
                 return known
+            self._require_open(f"the start of {row.definition!r}")
+            row.partition = self._pick_partition(row.id)  # The one of before may be another node's by now.
             if replaces and (reopened := self._node.roster.get(row.id)) is not None and reopened.phase is not Phase.LOADING:
                 return reopened.row
             self._begin(row, begun, is_checked=is_checked, replaces=replaces)
@@ -68,8 +70,19 @@ class Desk:
             if not future.done():
                 future.set_result(None)
 
+    def _pick_partition(self, run: RunId) -> int:
+        partition = self._node.share.pick(run)
+        if partition is None:
+            raise RunElsewhere(run=run)
+        return partition
+
     async def _known(self, run: RunId, *, replaces: bool) -> RunRow | None:
         known = await self._node.around.store.row(run)
+        # Started by way of the store, it may be on its way into memory, and must not be there twice.
+        while known is None and self._node.roster.get(run) is not None:
+            with suppress(RunNotFound):
+                await self._node.fetcher.live(run)
+            known = await self._node.around.store.row(run)
         return None if known is None or (replaces and known.status.is_final) else known
 
     def _begin(self, row: RunRow, begun: Begun, *, is_checked: bool, replaces: bool) -> None:
@@ -96,16 +109,19 @@ class Desk:
             # An update may raise it as well; that run goes on.
             if live.phase is not Phase.ENDED:
                 raise
-        return await self.recall(live, stimulus)
+        await self.written(live)
+        if live.is_refused:
+            return await self.tell(run, stimulus)
+        return await recall(self._node.around.store, live.row, stimulus)
 
-    async def recall(self, run: LiveRun, stimulus: Stimulus) -> Content | None:
-        """Answer from the journal of a run that has ended, as `perdure.engine.ended` tells."""
+    async def written(self, run: LiveRun) -> None:
+        """What a run was given is durable, or refused."""
         while run.is_committing:
             await self._node.waits.change_of(run.row.id)
-        return await recall(self._node.around.store, run.row, stimulus)
 
     def promise(self) -> asyncio.Future[Any]:
-        """Give a future that is told if the node ends first."""
+        """Give a future that is told if the node ends first; nobody would tell it if it has ended."""
+        self._require_open("the request")
         done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._tells.add(done)
         done.add_done_callback(self._tells.discard)
@@ -205,6 +221,8 @@ class Desk:
         future = self._starts.pop(run.row.id, None)
         if future is not None and not future.done():
             future.set_result(known)
+        self._node.waits.tell_change(run.row.id)
+        self._node.postroom.take_back(run)
 
     def _on_commit(self, run: RunId) -> None:
         if news.is_told(logging.INFO):

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("perdure.engine")
 
 LOAD_MAX = 200
+NOWHERE = -1
 
 
 class Fetcher:
@@ -99,15 +100,17 @@ class Fetcher:
     async def _load_some(self, runs: Sequence[RunId]) -> None:
         wanted = [run for run in runs if self._node.roster.get(run) is None]
         for run in wanted:
-            live = LiveRun(RunRow(id=run, definition="", created_us=0, updated_us=0), Phase.LOADING)
+            # In no partition until its row is here: a hand-over meanwhile must not take it for one of those that go.
+            live = LiveRun(RunRow(id=run, definition="", created_us=0, updated_us=0, partition=NOWHERE), Phase.LOADING)
             live.performances = self._under_way.pop(run, {})
             self._node.roster.add(live)
         await self._read(wanted)
 
     async def _read(self, wanted: Sequence[RunId]) -> None:
         """Together, or one by one if they cannot all be read: then only the one to blame is left out (G6)."""
+        mine = self._node.share.mine
         try:
-            journals, blobs = await patiently(self._node.around.clock, lambda: self._node.loader.read(wanted, self._node.share.mine))
+            journals, blobs = await patiently(self._node.around.clock, lambda: self._node.loader.read(wanted, mine))
         except Exception as error:
             if len(wanted) > 1:
                 for run in wanted:
@@ -116,15 +119,20 @@ class Fetcher:
                 logger.error("run %s cannot be read: %s", wanted[0], error)
                 self._tell_missing(wanted[0], error)
             return
+        again = []
         for journal in journals:
-            if journal.loaded.row.partition in self._node.share.mine:
+            if journal.loaded.row.partition in self._node.share.mine & mine:
                 self._restore(journal, blobs)
+            elif journal.loaded.row.partition in self._node.share.mine:
+                again.append(journal.loaded.row.id)  # It came to this node during the read, which has left its journal out.
             else:
                 self._tell_missing(journal.loaded.row.id, RunElsewhere(run=journal.loaded.row.id))
         found = {journal.loaded.row.id for journal in journals}
         for run in wanted:
             if run not in found:
                 self._tell_missing(run, RunNotFound(run=run))
+        if again:
+            await self._read(again)
 
     def _tell_missing(self, run: RunId, error: Exception) -> None:
         missing = self._node.roster.get(run)

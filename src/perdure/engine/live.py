@@ -18,7 +18,7 @@ from perdure.model.failure import exception_of
 from perdure.model.ids import CallName, RunId
 from perdure.model.payload import Attachments, Content
 from perdure.model.run import RunRow
-from perdure.model.stimulus import Stimulus, Updated
+from perdure.model.stimulus import Begun, Stimulus, Updated
 from perdure.ports.performer import Performance
 
 
@@ -69,7 +69,9 @@ def answer_update(arrival: Arrival, answer: AnswerUpdate) -> None:
 
 
 class LiveRun:
-    """One run on this node. ``row`` is as the store will have it when the commit under way is done."""
+    """One run on this node. ``row`` is as the store will have it when the commit under way is done. ``is_refused``: its id was taken, and
+    nothing of it was written.
+    """
 
     __slots__ = (
         "answers",
@@ -80,6 +82,7 @@ class LiveRun:
         "failed_specs",
         "is_committing",
         "is_dirty",
+        "is_refused",
         "is_warned",
         "journal_error",
         "last_us",
@@ -102,6 +105,7 @@ class LiveRun:
         self.arrivals: list[Arrival] = []
         self.is_committing = False
         self.is_dirty = False
+        self.is_refused = False
         self.specs: dict[CallName, RunAction] = {}
         self.failed_specs: dict[CallName, ActionSpec] = {}
         self.performances: dict[CallName, Performance | None] = {}
@@ -122,6 +126,14 @@ class LiveRun:
         """Tell whether the run only waits for time or for the outside, with nothing of it on the way."""
         return not (
             self.arrivals or self.is_committing or self.performances or self.is_dirty or self.update_waiters or self.phase is Phase.LOADING
+        )
+
+    def can_advance(self) -> bool:
+        """Tell whether something waits that can be taken in: nothing is before the start, which may still be on its way from the inbox."""
+        return (
+            self.phase is Phase.ACTIVE
+            and bool(self.arrivals)
+            and (self.number >= self.row.base or type(self.arrivals[0].stimulus) is Begun)
         )
 
     def missing_action(self) -> str | None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from perdure.engine.live import Phase
 from perdure.engine.patience import patiently
+from perdure.model.errors import StoreUnavailable
 from perdure.model.run import Status
 from perdure.ports.store import Hint, RunQuery
 
@@ -48,7 +49,11 @@ class Lookout:
         return self._pause_us
 
     async def poll(self) -> None:
-        has_news = await self._store.has_news(self._node.share.mine)
+        try:
+            has_news = await self._store.has_news(self._node.share.mine)
+        except StoreUnavailable:
+            self._is_behind = True  # It may have said yes, and will not say so again.
+            raise
         self._pause_us = self._traits.poll_us if has_news else min(2 * self._pause_us, self._traits.poll_idle_us)
         self._is_behind |= has_news
         if self._is_behind:

@@ -158,6 +158,8 @@ class Node:
         return kept_outcome(attempt, outcome, epoch=self.epoch, now_us=self.around.clock.now_us(), inline_max=inline_max)
 
     def _on_lost(self, error: BaseException) -> None:
+        if not self.is_open:
+            return  # A commit and a renewal that were under way both find it out.
         logger.error("node %s has stopped: %s", self.name, error)
         self._stop()
         # What it had under way is another node's now; whatever it says would be dropped.

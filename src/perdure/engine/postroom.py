@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from perdure.engine import mail
+from perdure.engine.ended import recall
 from perdure.engine.live import Arrival, LiveRun, Phase
 from perdure.engine.mail import Letter
 from perdure.engine.patience import patiently
+from perdure.engine.writing import Piece
 from perdure.model import message as messages
 from perdure.model.call import Attempt
 from perdure.model.errors import EngineClosed, PerdureError, RunElsewhere, RunEnded
@@ -31,21 +33,29 @@ class Postroom:
     def __init__(self, node: "Node") -> None:
         self._node = node
         self._seen: set[tuple[RunId, str]] = set()
+        self._taken: set[tuple[RunId, str]] = set()
+        self._looks = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def look(self) -> int:
         """Take what lies in the inboxes of all runs; gives the number of new items."""
-        items = await self._node.around.store.addressed(self._node.share.mine, ADDRESSED_MAX + len(self._seen))
-        self.take(items)
+        self._looks += 1
+        try:
+            items = await self._node.around.store.addressed(self._node.share.mine, ADDRESSED_MAX + len(self._seen))
+        finally:
+            self._looks -= 1
+        # The answer may be older than a commit that has taken some of them in since.
+        self.take([item for item in items if (item.run, item.id) not in self._taken])
+        if not self._looks:
+            self._taken.clear()
         return len(items)
 
     def take(self, items: Sequence[InboxItem]) -> None:
         """The items are delivered once their runs are loaded."""
-        fresh = [item for item in items if (item.run, item.id) not in self._seen]
-        if not fresh:
-            return
-        self._seen.update((item.run, item.id) for item in fresh)
-        self._begin(self._deliver(fresh))
+        fresh = {(item.run, item.id): item for item in items if (item.run, item.id) not in self._seen}
+        if fresh:
+            self._seen.update(fresh)
+            self._begin(self._deliver(list(fresh.values())))
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -59,6 +69,23 @@ class Postroom:
     def forget(self, run: RunId) -> None:
         """A stopped run is about to be loaded anew: its items are to be taken again."""
         self._seen = {entry for entry in self._seen if entry[0] != run}
+
+    def take_back(self, refused: LiveRun) -> None:
+        """What was given to a run that never was, because its id was taken, goes to the run that has the id."""
+        arrivals, refused.arrivals = refused.arrivals, []
+        if arrivals:
+            self._seen -= {(refused.row.id, arrival.inbox_id) for arrival in arrivals if arrival.inbox_id is not None}
+            self._begin(self._tell_again(refused.row.id, [arrival for arrival in arrivals if arrival.inbox_id is None]))
+
+    async def _tell_again(self, run: RunId, arrivals: Sequence[Arrival]) -> None:
+        try:
+            live = await self._node.fetcher.live(run)  # Its inbox comes with it.
+        except PerdureError as error:
+            for arrival in arrivals:
+                arrival.refuse(error)
+        else:
+            for arrival in arrivals:
+                self._node.pump.tell(live, arrival)
 
     async def _deliver(self, items: Sequence[InboxItem]) -> None:
         letters = [mail.read(item) for item in items]
@@ -91,6 +118,9 @@ class Postroom:
                 await self._leave(run, letter)
             else:
                 self._tell(run, letter, arrival)
+        except RunElsewhere:
+            self._seen.discard((letter.item.run, letter.item.id))
+            self.take([letter.item])  # Whoever has the run now, the store knows.
         except Exception as error:
             self._reply(letter, _failed(error))
             self._consume(letter)
@@ -103,7 +133,10 @@ class Postroom:
 
     async def _recall(self, run: LiveRun, letter: Letter, arrival: Arrival) -> None:
         """A message that comes after the end, or comes again, is answered from the journal."""
-        answer = None if arrival.stimulus is None else await self._node.desk.recall(run, arrival.stimulus)
+        await self._node.desk.written(run)
+        if run.is_refused:
+            raise RunElsewhere(run=run.row.id)
+        answer = None if arrival.stimulus is None else await recall(self._node.around.store, run.row, arrival.stimulus)
         self._reply(letter, _ended(answer))
         self._consume(letter)
 
@@ -122,8 +155,18 @@ class Postroom:
         if run.phase is Phase.ENDED and isinstance(future.exception(), RunEnded):
             self.take([letter.item])  # It came while the end was being written: now the journal can tell what becomes of it.
             return
+        self._let_go(letter)
+        if isinstance(future.exception(), RunElsewhere):
+            self._post_again(run, letter)
+            return
         if isinstance(letter.message, messages.RequestUpdate) or future.exception() is not None:
             self._reply(letter, future)
+
+    def _post_again(self, run: LiveRun, letter: Letter) -> None:
+        """An update that was accepted here is answered by the node that has the run now, which knows its id."""
+        self._node.committer.batch.posts.append(letter.item)
+        self._node.committer.pieces.append(Piece(run, posts=[letter.item]))
+        self._node.pump.schedule()
 
     async def _request(self, run: LiveRun, letter: Letter, blobs: dict[str, bytes]) -> None:
         """Requests to the engine itself: they are answered, and no journal has them."""
@@ -160,8 +203,13 @@ class Postroom:
 
     def _consume(self, letter: Letter) -> None:
         self._node.committer.batch.consumed.append((letter.item.run, letter.item.id))
-        self._seen.discard((letter.item.run, letter.item.id))
+        self._let_go(letter)
         self._node.pump.schedule()
+
+    def _let_go(self, letter: Letter) -> None:
+        self._seen.discard((letter.item.run, letter.item.id))
+        if self._looks:
+            self._taken.add((letter.item.run, letter.item.id))
 
     def _reply(self, letter: Letter, future: "asyncio.Future[Any]") -> None:
         node = self._node

@@ -23,7 +23,7 @@ from perdure.model.errors import RunEnded
 from perdure.model.ids import CallName, RunId
 from perdure.model.limits import Limits
 from perdure.model.run import HELD, RunRow, Status
-from perdure.model.stimulus import Fired
+from perdure.model.stimulus import Begun, Fired
 from perdure.ports.clock import Clock
 from perdure.ports.definitions import Definitions
 from perdure.ports.store import Consequences, InboxItem
@@ -58,10 +58,10 @@ class Pump:
         """The arrival goes into the run's next transition, or wherever it is safe."""
         match run.phase:
             case Phase.ACTIVE:
-                run.arrivals.append(arrival)
+                _add(run, arrival)
                 self.mark(run)
             case Phase.LOADING:
-                run.arrivals.append(arrival)
+                _add(run, arrival)
             case Phase.STOPPED:
                 self._keep(run, arrival)
             case Phase.ENDED:
@@ -104,7 +104,7 @@ class Pump:
         while self._dirty and count < TRANSITIONS_MAX:
             run = self._dirty.popleft()
             run.is_dirty = False
-            if run.phase is Phase.ACTIVE and run.arrivals:
+            if run.can_advance():
                 self.advance(run, now_us)
                 count += 1
         return count
@@ -212,7 +212,7 @@ class Pump:
 
     def _discard(self, run: LiveRun, refused: dict[RunId, RunRow]) -> None:
         """The id of a start was taken: what was decided for it in memory never happened."""
-        run.phase = Phase.ENDED
+        run.phase, run.is_refused = Phase.ENDED, True
         self.roster.forget(run)
         run.drop_mind()
         if run.row.parent not in refused:
@@ -242,6 +242,14 @@ class Pump:
         if retries:
             # Written down even if the row says nothing new but the instant: after a crash it tells which attempts may have begun.
             self.change(run, Status.RUNNING, HELD, reason=run.row.reason, dispatch=retries)
+
+
+def _add(run: LiveRun, arrival: Arrival) -> None:
+    """The start comes first, even if something else was quicker through the inbox."""
+    if type(arrival.stimulus) is Begun:
+        run.arrivals.insert(0, arrival)
+    else:
+        run.arrivals.append(arrival)
 
 
 class _WithoutCollection:

@@ -17,6 +17,7 @@ class Roster:
         self._runs: dict[RunId, LiveRun] = {}
         self._idle: OrderedDict[RunId, None] = OrderedDict()
         self._is_trimming = False
+        self._fresh: set[RunId] = set()
 
     def __iter__(self) -> Iterator[LiveRun]:
         return iter(list(self._runs.values()))
@@ -40,18 +41,26 @@ class Roster:
             return
         self._idle[run.row.id] = None
         self._idle.move_to_end(run.row.id)
-        if len(self._idle) > self._idle_max and not self._is_trimming:
+        if self._is_trimming:
+            self._fresh.add(run.row.id)
+        else:
+            self._trim_soon()
+
+    def _trim_soon(self) -> None:
+        if len(self._idle) > self._idle_max:
             self._is_trimming = True
             # Whoever was just given a run speaks to it in the loop's next turn; only then may it go.
             loop = asyncio.get_running_loop()
             loop.call_soon(loop.call_soon, self._trim)
 
     def _trim(self) -> None:
-        self._is_trimming = False
-        while len(self._idle) > self._idle_max:
-            id, _ = self._idle.popitem(last=False)
+        fresh, self._fresh, self._is_trimming = self._fresh, set(), False
+        excess = len(self._idle) - self._idle_max
+        for id in [id for id in self._idle if id not in fresh][: max(0, excess)]:
+            del self._idle[id]
             if self._runs[id].is_idle():
                 self.put_down(self._runs[id])
+        self._trim_soon()
 
     def put_down(self, run: LiveRun) -> None:
         """The run is out of memory; the store knows when to wake it."""
@@ -72,3 +81,4 @@ class Roster:
             run.drop_mind()
         self._runs.clear()
         self._idle.clear()
+        self._fresh.clear()

@@ -63,7 +63,7 @@ class Waits:
         return live is not None and live.phase is not Phase.LOADING
 
     def _require_here(self, row: RunRow | None) -> None:
-        if row is not None and row.partition not in self._node.share.held and self._node.roster.get(row.id) is None:
+        if row is not None and row.partition not in self._node.share.held and not self._is_known(row.id):
             raise RunElsewhere(run=row.id)
 
     def let_go(self, runs: Sequence[LiveRun]) -> None:
@@ -76,7 +76,7 @@ class Waits:
                     arrival.refuse(RunElsewhere(run=run.row.id))
         waiting: list[dict[RunId, list[asyncio.Future[Any]]]] = [self._ends, self._changes]
         for by_run in waiting:
-            for id in [id for id in by_run if self._node.roster.get(id) is None]:
+            for id in [id for id in by_run if not self._is_known(id)]:
                 for future in by_run.pop(id):
                     if not future.done():
                         future.set_exception(RunElsewhere(run=id))

@@ -102,4 +102,4 @@ def _is_keeping(run: LiveRun) -> bool:
 
 
 def _has_work(run: LiveRun) -> bool:
-    return run.is_dirty or run.is_committing or (run.phase is Phase.ACTIVE and bool(run.arrivals))
+    return run.is_dirty or run.is_committing or run.can_advance()
