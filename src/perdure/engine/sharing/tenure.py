@@ -61,14 +61,16 @@ class Tenure:
 
     async def _balance(self, survey: Survey) -> None:
         wanted = plan(survey, self.epoch)
-        # The store may say of some that they are this node's already: the answer to an earlier request was lost on the way.
-        fresh = {number for number, holder in enumerate(survey.holders) if holder == self.epoch}
-        if wanted.take and not self.is_leaving:
-            fresh |= set(await self._store.take_partitions(self.epoch, wanted.take, self._clock.now_us()))
-        fresh -= self.share.held | self._giving
-        if fresh:
-            self.share.take(fresh)
-            self.on_taken(fresh)
+        # The store may say of some that they are this node's already: an answer was lost on the way, or the survey is older than what was
+        # given away since. Only the store knows which, so they are asked for like the free ones.
+        unknown = {number for number, holder in enumerate(survey.holders) if holder == self.epoch} - self.share.held - self._giving
+        asked = sorted({*wanted.take, *unknown})
+        if asked and not self.is_leaving:
+            taken = await self._store.take_partitions(self.epoch, asked, self._clock.now_us())
+            fresh = frozenset(taken) - self.share.held
+            if fresh:
+                self.share.take(fresh)
+                self.on_taken(fresh)
         # One that is on its way out already is not asked for again.
         if given := frozenset(wanted.give) & self.share.mine:
             self.on_asked(given)
