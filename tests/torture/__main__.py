@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from tests.torture.audit import summary_of
+from tests.torture.evidence import keep_evidence
 from tests.torture.storm import Forecast, weather
 
 STORM_S = 90.0
@@ -48,6 +49,7 @@ def _one(forecast: Forecast) -> bool:
     for death in findings.deaths:
         print(f"  a node ended by itself: {death}")
     if findings.complaints:
+        keep_evidence(findings.books, findings.complaints, folder / "evidence")
         print(f"  {len(findings.complaints)} complaints; logs in {folder}")
         kinds = f" --kinds {' '.join(forecast.kinds)}" if forecast.kinds else ""
         print(f"  again: .venv/bin/python -m tests.torture --seed {forecast.seed} --seconds {forecast.seconds:.0f}{kinds}")
