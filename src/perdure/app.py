@@ -46,13 +46,25 @@ STANDBY_US = 500_000
 
 
 def open_store(url: str) -> Store:
-    """Give the store that a URL names: ``memory://``, ``sqlite:///relative.db`` or ``sqlite:////absolute.db``. Raises `InvalidOption`."""
+    """Give the store that a URL names: ``memory://``, ``sqlite:///relative.db``, ``sqlite:////absolute.db`` or
+    ``postgresql://user@host/database``. Raises `InvalidOption`, and `Unsupported` without the extra that the store needs.
+    """
     scheme, separator, rest = url.partition("://")
     if scheme == "memory" and separator:
         return MemoryStore()
     if scheme == "sqlite" and rest.startswith("/") and len(rest) > 1:
         return SqliteStore(Path(rest[1:]).expanduser(), name=url)
-    raise InvalidOption(option="the store's URL", found=repr(url), expected='"memory://" or "sqlite:///file.db"')
+    if scheme in ("postgresql", "postgres") and separator:
+        return _open_postgres(url)
+    raise InvalidOption(option="the store's URL", found=repr(url), expected='"memory://", "sqlite:///file.db" or "postgresql://…"')
+
+
+def _open_postgres(url: str) -> Store:
+    try:
+        from perdure.stores.postgres import PostgresStore
+    except ImportError as error:
+        raise Unsupported(what=f"The store {url.partition('@')[2] or url!r}", why="install it with: pip install 'perdure[postgres]'") from error
+    return PostgresStore(url)
 
 
 class Seat:
@@ -132,8 +144,8 @@ class Seat:
         draining, over = asyncio.ensure_future(node.drain()), asyncio.ensure_future(pause(self._clock, drain_us))
         try:
             await asyncio.wait({draining, over}, return_when=asyncio.FIRST_COMPLETED)
-            if not draining.done():
-                logger.warning("%d attempts were still under way after the drain time; they will be made again", node.dispatcher.running)
+            if not draining.done() and (running := node.dispatcher.running):
+                logger.warning("%d attempts were still under way after the drain time; they will be made again", running)
         finally:
             draining.cancel()
             over.cancel()
@@ -314,9 +326,9 @@ class Engine:
     async def start_in(self, connection: Any, workflow: Any, *args: Any, **kwargs: Any) -> Run[Any]:
         """The run starts if the open transaction of ``connection`` commits, and does not exist if it rolls back.
 
-        ``connection``: an asyncpg connection, a psycopg async connection, or SQLAlchemy's async connection or session over one of
-        them, to the database of this engine's store. A node finds the run at its next look, at most some seconds after the commit. Wait for its
-        result after the commit, not before. Raises as `start`; `Unsupported` if the store is not in PostgreSQL.
+        ``connection``: an asyncpg connection, a psycopg connection, or SQLAlchemy's async connection or session over one of them, to the
+        database of this engine's store. A node finds the run at its next look, some seconds after the commit at most; wait for its result
+        after the commit, not before. Raises as `start`, and `Unsupported` if the store is not in PostgreSQL.
         """
         if not self._store.traits.is_transactional:
             raise Unsupported(what=f"start_in on {self._store.name}", why="only a store in PostgreSQL shares transactions; use start(…)")

@@ -17,6 +17,7 @@ from perdure.model.payload import Payload, digest_of
 class OpenCall(Struct, gc=False):
     """A call of an action without an outcome. ``attempt``: the number of the present or next try. ``retry_us``: when it is made, 0 for now.
 
+    ``failed``: the last try that failed, whose ``details`` are known: a stored heartbeat of it, or of one before, is older.
     ``is_pending``: the action returned without an outcome; it comes from outside. ``data`` is what lies beside the row of ``fact``.
     """
 
@@ -29,6 +30,7 @@ class OpenCall(Struct, gc=False):
     lost: int = 0
     is_pending: bool = False
     error: Failure | None = None
+    failed: int = 0
     details: Payload | None = None
     details_data: bytes | None = None
 
@@ -138,7 +140,7 @@ def _attempt_failed(ledger: Ledger, fact: facts.AttemptFailed, at_us: int, data:
         call.lost = 0
         call.retry_us = fact.retry_us
         call.error = fact.error
-        call.details, call.details_data = fact.details, data
+        call.failed, call.details, call.details_data = fact.attempt, fact.details, data
         ledger.remind(fact.call, fact.retry_us)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from perdure.deciders.decider import BranchPlace, Definition
 from perdure.engine import news
+from perdure.engine.ended import recall
 from perdure.engine.live import Arrival, LiveRun, Phase
 from perdure.engine.record import Told
 from perdure.model.call import ActionSpec
@@ -92,7 +93,19 @@ class Desk:
         live = await self._node.fetcher.live(run)
         done = self._promise()
         self._node.pump.tell(live, Arrival(stimulus, done=done))
-        return await done
+        try:
+            return await done
+        except RunEnded:
+            # An update may raise it as well; that run goes on.
+            if live.phase is not Phase.ENDED:
+                raise
+        return await self.recall(live, stimulus)
+
+    async def recall(self, run: LiveRun, stimulus: Stimulus) -> Content | None:
+        """Answer from the journal of a run that has ended, as `perdure.engine.ended` tells."""
+        while run.is_committing:
+            await self.change_of(run.row.id)
+        return await recall(self._node.around.store, run.row, stimulus)
 
     def _promise(self) -> asyncio.Future[Any]:
         """Give a future that is told if the node ends first."""
@@ -125,7 +138,7 @@ class Desk:
         """A stalled run was replayed anew; gives its status after that. Raises `RunEnded`."""
         live = await self._node.fetcher.live(run)
         if live.phase is Phase.ENDED:
-            raise RunEnded(run=run, status=live.row.status, asked="resume")
+            raise RunEnded(run=run, status=live.row.status, asked="the resume")
         if live.phase is Phase.STOPPED:
             live = await self._node.fetcher.reload(live)
             await self._node.committer.idle()
@@ -193,9 +206,9 @@ class Desk:
         waiting = self._ends.setdefault(run, [])
         waiting.append(future)
         try:
-            if self._node.roster.get(run) is None:
+            if not self._is_known(run):
                 row = await self._node.around.store.row(run)
-                if row is None and not future.done() and self._node.roster.get(run) is None:
+                if row is None and not future.done() and not self._is_known(run):
                     raise RunNotFound(run=run)
                 if row is not None and row.status.is_final and not future.done():
                     return None
@@ -211,9 +224,14 @@ class Desk:
         """Wait until the run has a new journal row. Raises `RunElsewhere` as soon as another node has the run."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._changes.setdefault(run, []).append(future)
-        if not self._node.share.is_whole and self._node.roster.get(run) is None:
+        if not self._node.share.is_whole and not self._is_known(run):
             self._require_here(await self._node.around.store.row(run))
         await future
+
+    def _is_known(self, run: RunId) -> bool:
+        """Tell whether the run is in memory. One that is being loaded may turn out to have ended long ago: a late message asked for it."""
+        live = self._node.roster.get(run)
+        return live is not None and live.phase is not Phase.LOADING
 
     def _require_here(self, row: RunRow | None) -> None:
         if row is not None and row.partition not in self._node.share.held and self._node.roster.get(row.id) is None:

@@ -155,6 +155,14 @@ class Dispatcher:
             run.beats[attempt.call] = content
             self.on_beat(attempt, content)
 
+    def is_under_way(self, attempt: Attempt) -> bool:
+        """Tell whether that attempt is the one that runs now for its call."""
+        run = self._find(attempt.run)
+        if run is None or run.row.base != attempt.base or attempt.call not in run.performances:
+            return False
+        open_call = run.ledger.calls.get(attempt.call)
+        return open_call is not None and open_call.attempt == attempt.number
+
     def lost_arrivals(self, run: LiveRun, begun: frozenset[CallName]) -> list[Arrival]:
         """Give what becomes of the ``begun`` attempts, which a dead node may have had under way."""
         arrivals: list[Arrival] = []

@@ -14,7 +14,7 @@ from perdure.engine.record import ENGINE_FACTS, arguments_blobs, blobs_of, stimu
 from perdure.model import command as commands
 from perdure.model.errors import CorruptJournal
 from perdure.model.fact import AnyFact, decode_facts
-from perdure.model.ids import RunId
+from perdure.model.ids import CallName, RunId
 from perdure.model.payload import Content, Payload, content_of
 from perdure.model.run import Transition
 from perdure.model.stimulus import Begun
@@ -127,11 +127,12 @@ class Loader:
                 self._tools.serializer.plain(content, "an argument of an open call")
 
 
-def heartbeat_contents(loaded: Loaded) -> dict[str, Content]:
-    """Give the last details that attempts of this run reported, by call."""
-    found = {}
+def heartbeat_contents(loaded: Loaded, ledger: Ledger) -> dict[CallName, Content]:
+    """Give the last details that attempts of this run reported, by open call, where they are newer than what the journal has."""
+    found: dict[CallName, Content] = {}
     for beat in loaded.heartbeats:
         payload = msgspec.json.decode(beat.body, type=Payload)
-        if not payload.blob:
-            found[str(beat.call)] = content_of(payload, beat.data, {})
+        open_call = ledger.calls.get(beat.call)
+        if not payload.blob and open_call is not None and beat.attempt > open_call.failed:
+            found[beat.call] = content_of(payload, beat.data, {})
     return found

@@ -8,6 +8,7 @@ from random import Random
 from msgspec import Struct
 
 from perdure.deciders.decider import Tools
+from perdure.engine.beats import Beats
 from perdure.engine.committer import Committer
 from perdure.engine.desk import Desk
 from perdure.engine.dispatcher import Dispatcher
@@ -82,12 +83,13 @@ class Node:
         )
         self.loader: Loader = Loader(around.store, around.definitions, around.tools)
         self.starter: Starter = Starter(
-            self.pump, clock=around.clock, entropy=around.entropy, definitions=around.definitions, tools=around.tools, share=self.share
+            self.pump, entropy=around.entropy, definitions=around.definitions, tools=around.tools, share=self.share
         )
         self.herald: Herald = Herald(around.store, self.roster)
         self.fetcher: Fetcher = Fetcher(self)
         self.rounds: Rounds = Rounds(around.clock, name)
         self.postroom: Postroom = Postroom(self)
+        self.beats: Beats = Beats(around.clock, write=self.postroom.write_beat, is_under_way=self.dispatcher.is_under_way)
         self.lookout: Lookout = Lookout(self)
         self.handover: Handover = Handover(self)
         self.desk: Desk = Desk(self)
@@ -111,7 +113,7 @@ class Node:
         self.tenure.on_lost = self._on_lost
         self.starter.on_parked = self.fetcher.note_parked
         self.dispatcher.on_quiet = self.pump.rest
-        self.dispatcher.on_beat = self.postroom.keep_beat
+        self.dispatcher.on_beat = self.beats.keep
         self.dispatcher.on_kept = lambda item: self.postroom.take([item])
         self.around.performer.keep_with(self._kept)
 
@@ -161,6 +163,7 @@ class Node:
     async def drain(self) -> None:
         """Nothing new begins; returns when no attempt is under way and all outcomes are written. What is not busy is handed over."""
         self.dispatcher.is_draining = self.tenure.is_leaving = True
+        await self.fetcher.finish()
         if self.around.store.traits.partitions > 1:
             await self.handover.give(self.share.mine, patience_us=DRAIN_MAX_US)
         while self.dispatcher.running and self.is_open:
@@ -173,6 +176,7 @@ class Node:
             return
         self.dispatcher.is_draining = True
         await self.fetcher.finish()
+        self.beats.flush()
         await self.handover.write_out(self.share.held)
         await self.around.performer.close()
         await self.handover.settle(self.share.held)
@@ -195,6 +199,7 @@ class Node:
         self._stop_listening()
         self.wakes.close()
         self.rounds.close()
+        self.beats.close()
         self.committer.is_dead = True
         self.roster.close()
         self.desk.close()

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from perdure.engine.node import Node
 
 ADDRESSED_MAX = 1_000
-BEAT_US = 500_000
 REPLY_KEPT_US = 3_600_000_000
 
 
@@ -33,7 +32,6 @@ class Postroom:
         self._node = node
         self._seen: set[tuple[RunId, str]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._beats_us: dict[tuple[RunId, str], int] = {}
 
     async def look(self) -> int:
         """Take what lies in the inboxes of all runs; gives the number of new items."""
@@ -82,6 +80,8 @@ class Postroom:
             arrival = mail.stimulus_arrival(letter, blobs)
             if arrival is None:
                 await self._request(run, letter, blobs)
+            elif run.phase is Phase.ENDED:
+                await self._recall(run, letter, arrival)
             elif run.phase is Phase.STOPPED and not isinstance(letter.message, messages.RequestUpdate):
                 await self._leave(run, letter)
             else:
@@ -96,21 +96,26 @@ class Postroom:
             self._consume(letter)
             self._node.pump.cancel_stopped(run, letter.message.reason)
 
+    async def _recall(self, run: LiveRun, letter: Letter, arrival: Arrival) -> None:
+        """A message that comes after the end, or comes again, is answered from the journal."""
+        answer = None if arrival.stimulus is None else await self._node.desk.recall(run, arrival.stimulus)
+        self._reply(letter, _ended(answer))
+        self._consume(letter)
+
     def _tell(self, run: LiveRun, letter: Letter, arrival: Arrival) -> None:
-        if run.phase is Phase.ENDED:
-            self._reply(letter, _failed(RunEnded(run=run.row.id, status=run.row.status, asked="the message")))
-            self._consume(letter)
-            return
         if isinstance(letter.message, messages.EndChild) and letter.message.base != run.row.base:
             self._consume(letter)  # A child of an incarnation that is over; the call of that name is another one now.
             return
         arrival.inbox_id = letter.item.id
         arrival.done = asyncio.get_running_loop().create_future()
-        arrival.done.add_done_callback(lambda future: self._done(letter, future))
+        arrival.done.add_done_callback(lambda future: self._done(run, letter, future))
         self._node.pump.tell(run, arrival)
 
-    def _done(self, letter: Letter, future: "asyncio.Future[Any]") -> None:
+    def _done(self, run: LiveRun, letter: Letter, future: "asyncio.Future[Any]") -> None:
         self._seen.discard((letter.item.run, letter.item.id))
+        if run.phase is Phase.ENDED and isinstance(future.exception(), RunEnded):
+            self.take([letter.item])  # It came while the end was being written: now the journal can tell what becomes of it.
+            return
         if isinstance(letter.message, messages.RequestUpdate) or future.exception() is not None:
             self._reply(letter, future)
 
@@ -142,12 +147,8 @@ class Postroom:
         node.committer.batch.blobs.update(blobs)
         node.pump.schedule()
 
-    def keep_beat(self, attempt: Attempt, content: Content) -> None:
-        """The details of an attempt are written down, but not more often than twice a second."""
-        key, now_us = (attempt.run, attempt.key), self._node.around.clock.now_us()
-        if now_us - self._beats_us.get(key, 0) < BEAT_US:
-            return
-        self._beats_us[key] = now_us
+    def write_beat(self, attempt: Attempt, content: Content) -> None:
+        """The details of an attempt are in the batch."""
         attachments = Attachments(self._node.around.tools.limits.payload_bytes_max)
         body = msgspec.json.encode(attachments.place(content))
         data = None if attachments.data is None else bytes(attachments.data)

@@ -32,9 +32,7 @@ def recover(
 
 def _resume(node: "Node", run: LiveRun, journal: Journal, *, was_stalled: bool) -> None:
     was_held = journal.loaded.row.wake_us == HELD
-    for call, content in heartbeat_contents(journal.loaded).items():
-        if call in run.ledger.calls:
-            run.details[CallName(call)] = content
+    run.details |= heartbeat_contents(journal.loaded, run.ledger)
     if was_stalled:
         node.pump.tell(run, Arrival(make=lambda _: facts.RunResumed()))
     _adopt_actions(node, run)
