@@ -38,14 +38,15 @@ def ends_connection(error: BaseException) -> bool:
     state = state_of(error)
     if state:
         return state.startswith(("08", "57P", "25P03")) or state == _READ_ONLY
-    return not isinstance(error, asyncpg.DataError)
+    return True
 
 
 def translated(error: BaseException, store: str) -> PerdureError:
     """Give our error for one of theirs."""
     state, problem = state_of(error), str(error) or type(error).__name__
-    if isinstance(error, asyncpg.DataError) and not state:
-        return _unfit(error, store)
+    if isinstance(error.__cause__ or error.__context__, UnicodeError):
+        # The driver says so, before anything is sent.
+        return Unsupported(what="An id, name or tag that is not Unicode text", why=problem)
     match state[:2]:
         case "" | "08" | "53" | "57" | "58" | "40" | "55" | "28" | "3D" | "F0":
             return StoreUnavailable(store=store, problem=f"{problem} ({state})" if state else problem)
@@ -61,10 +62,3 @@ def translated(error: BaseException, store: str) -> PerdureError:
             return Unsupported(what=f"The store {store}", why=f"{problem}; see 'perdure schema apply' and the rights of the user")
         case _:
             return Internal(what=f"The store {store} was used wrongly: {problem} ({state})")
-
-
-def _unfit(error: BaseException, store: str) -> PerdureError:
-    """An argument that the driver could not encode: text that has no UTF-8 form, or a number that is too large."""
-    if isinstance(error.__cause__, UnicodeError):
-        return Unsupported(what="An id, name or tag that is not Unicode text", why=str(error))
-    return Internal(what=f"The store {store} was used wrongly: {error}")

@@ -10,7 +10,6 @@ from perdure.model.errors import EngineClosed, PerdureError, StoreUnavailable
 from perdure.stores.postgres.failures import TRANSPORT_ERRORS, ends_connection, is_for_the_caller, is_worth_repeating, translated
 from perdure.stores.postgres.place import Place
 
-Connection = "asyncpg.Connection[Any]"
 Greet = Callable[["asyncpg.Connection[Any]"], Awaitable[None]]
 
 _PAUSE_FIRST_S: Final = 0.05

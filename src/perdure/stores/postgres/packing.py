@@ -5,7 +5,7 @@ an array instead.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -197,7 +197,8 @@ def _replies(replies: Sequence[Reply]) -> tuple[_Column, ...]:
 def _check_size(batch: Batch) -> None:
     size = sum([len(row.facts) for row in batch.rows]) + sum([len(row.data) for row in batch.rows if row.data])
     size += sum(map(len, batch.blobs.values())) + sum(len(row.state or b"") for row in batch.starts)
-    for item in (*batch.posts, *batch.replies, *batch.heartbeats):
-        size += len(item.body) + len(item.data or b"")
+    for items in (batch.posts, batch.replies, batch.heartbeats):
+        for item in cast("Sequence[InboxItem | Reply | Heartbeat]", items):
+            size += len(item.body) + len(item.data or b"")
     if size > _BYTES_MAX:
         raise TooLarge(f"A batch has {size} bytes; PostgreSQL takes up to {_BYTES_MAX} at once. Commit fewer runs together.")

@@ -12,10 +12,20 @@ from perdure.model.ids import RunId
 from perdure.model.run import RunRow
 from perdure.ports.store import Batch
 from perdure.stores.postgres.cluster import Cluster
-from perdure.stores.postgres.failures import FENCED, OTHER_SERVER, UNEXPECTED_START, state_of
+from perdure.stores.postgres.failures import (
+    FENCED,
+    OTHER_SERVER,
+    TRANSPORT_ERRORS,
+    UNEXPECTED_START,
+    is_for_the_caller,
+    state_of,
+    translated,
+)
 from perdure.stores.postgres.link import Link
 from perdure.stores.postgres.packing import packed
+from perdure.stores.postgres.place import Place
 from perdure.stores.postgres.reader import unpack_run
+from perdure.stores.postgres.statements import quoted
 
 _SYNC: Final[Mapping[Durability | None, str]] = {
     None: "local",
@@ -34,10 +44,11 @@ _Key = tuple[str, int]
 class Writer:
     """Commits batches on one connection. ``token`` is the number of this store object among all that write."""
 
-    def __init__(self, link: Link, cluster: Cluster, schema: str, token: int) -> None:
+    def __init__(self, link: Link, cluster: Cluster, place: Place, token: int) -> None:
+        self._store = place.name
         self._link = link
         self._cluster = cluster
-        self._commit = _COMMIT.replace("{schema}", schema)
+        self._commit = _COMMIT.replace("{schema}", quoted(place.schema))
         self._token = token
         self._unsure: dict[_Key, None] = {}
 
@@ -67,6 +78,20 @@ class Writer:
                     raise _refusal(error, batch.epoch) from error
             await self._link.reconnect()
 
+    async def write_in(self, connection: "asyncpg.Connection[Any]", batch: Batch) -> dict[RunId, RunRow]:
+        """Write the batch in the open transaction of a connection; what `commit` promises holds when that one commits."""
+        arguments = packed(batch)
+        sync = "on" if batch.durability in (Durability.MEMORY_REPLICA, Durability.DISK_REPLICA) else None
+        self.check(batch.epoch)
+        head = (self._token, _key(batch) in self._unsure, sync, self._cluster.started, batch.epoch)
+        try:
+            rows = await connection.fetch(self._commit, *head, *arguments)
+        except TRANSPORT_ERRORS as error:
+            if not is_for_the_caller(error):
+                raise translated(error, self._store) from error
+            raise _refusal(error, batch.epoch) from error
+        return {row.id: row for row in map(unpack_run, rows)}
+
     def check(self, epoch: int | None) -> None:
         """Raise `LeaseLost` if the database may lack what this epoch wrote."""
         if epoch is not None and (reason := self._cluster.doubt(epoch)) is not None:
@@ -85,8 +110,8 @@ def _key(batch: Batch) -> _Key:
     return (batch.starts[0].id if batch.starts else ""), 0
 
 
-def _refusal(error: asyncpg.PostgresError, epoch: int | None) -> PerdureError:
-    if state_of(error) == FENCED:
+def _refusal(error: BaseException, epoch: int | None) -> PerdureError:
+    if state_of(error) in (FENCED, OTHER_SERVER):
         return LeaseLost(epoch=epoch, found=str(error))
     if state_of(error) == UNEXPECTED_START:
         return Internal(what=f"A start that cannot be in conflict is, or is there twice: {error}")

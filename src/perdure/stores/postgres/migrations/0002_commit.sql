@@ -55,7 +55,12 @@ declare
     taken text[] := '{}';
     begun text[];
 begin
-    perform set_config('synchronous_commit', commit_1.sync, true), set_config('lock_timeout', '10s', true);
+    -- Without a class of its own the batch is part of a transaction of somebody else, whose settings stay unless they are too weak.
+    if commit_1.sync is not null then
+        perform set_config('synchronous_commit', commit_1.sync, true), set_config('lock_timeout', '10s', true);
+    elsif current_setting('synchronous_commit') = 'off' then
+        perform set_config('synchronous_commit', 'local', true);
+    end if;
 
     -- The fence. Whoever deletes the node's row waits for the end of this commit, or this finds the row gone. `key share` leaves the node
     -- free to renew its lease meanwhile.
