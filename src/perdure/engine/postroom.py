@@ -16,7 +16,7 @@ from perdure.engine.patience import patiently
 from perdure.model import message as messages
 from perdure.model.call import Attempt
 from perdure.model.errors import PerdureError, RunElsewhere, RunEnded
-from perdure.model.ids import RunId
+from perdure.model.ids import RunId, reply_id
 from perdure.model.payload import Attachments, Content
 from perdure.ports.store import Heartbeat, InboxItem
 
@@ -142,7 +142,7 @@ class Postroom:
 
     def _reply(self, letter: Letter, future: "asyncio.Future[Any]") -> None:
         node = self._node
-        reply, blobs = mail.reply_of(letter.item.id, node.around.clock.now_us(), node.around.tools.limits.payload_inline_max, future)
+        reply, blobs = mail.reply_of(reply_id(letter.item.run, letter.item.id), node.around.clock.now_us(), node.around.tools.limits.payload_inline_max, future)
         node.committer.batch.replies.append(reply)
         node.committer.batch.blobs.update(blobs)
         node.pump.schedule()

@@ -1,0 +1,61 @@
+"""A client that is not the node gets the answer to what it asked, and what it was told is as safe as the run."""
+
+from collections.abc import Mapping
+
+from perdure import Engine, Registry, signal, update, workflow
+from perdure.model.durability import Durability
+from perdure.model.ids import RunId
+from perdure.model.run import RunRow
+from perdure.ports.store import Batch
+from perdure.stores.memory import MemoryStore
+
+registry = Registry()
+go = signal("go", str)
+
+
+class Purse:
+    def __init__(self) -> None:
+        self.coins = 0
+
+    async def run(self) -> str:
+        return await go.receive()
+
+    @update
+    def put(self, coins: int) -> int:
+        self.coins += coins
+        return self.coins
+
+
+purse = workflow(registry=registry)(Purse)
+
+
+class WatchedStore(MemoryStore):
+    """Notes the class of every commit of messages by one who is not a node."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.classes: list[Durability | None] = []
+
+    async def commit(self, batch: Batch) -> Mapping[RunId, RunRow]:
+        if batch.epoch is None:
+            self.classes.append(batch.durability)
+        return await super().commit(batch)
+
+
+async def test_updates_of_one_id_to_two_runs_each_get_their_own_answer() -> None:
+    store = MemoryStore()
+    async with Engine(store, registry=registry), Engine(store, registry=registry, is_client=True) as client:
+        first, second = [await client.start(purse.options(id=name)) for name in ("first", "second")]
+        assert await first.update(Purse.put, 1, update_id="once") == 1
+        assert await second.update(Purse.put, 2, update_id="once") == 2
+        assert [await run.update(Purse.put, 9, update_id="once") for run in (first, second)] == [1, 2]
+
+
+async def test_a_signal_is_as_durable_as_the_run_that_it_is_sent_to() -> None:
+    store = WatchedStore()
+    async with Engine(store, registry=registry), Engine(store, registry=registry, is_client=True) as client:
+        run = await client.start(purse.options(id="p", durability=Durability.MEMORY))
+        await run.send(go, "x")
+        assert await run.result() == "x"
+    assert store.classes == [run.durability, run.durability]
+    assert run.durability is not None
