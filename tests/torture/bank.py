@@ -14,6 +14,8 @@ from tests.torture.cluster import Cluster
 ACCOUNTS = 24
 CLOSED = 3
 """How many of the accounts take no money: a deposit there is refused, and the withdrawal has to be undone."""
+TILL = ACCOUNTS - 1
+"""An account that no transfer touches, so that what was paid in can be fetched."""
 BEGIN_WITH = 1_000
 HOUR_S = 3_600.0
 
@@ -132,7 +134,7 @@ async def batch(orders: list[Transfer]) -> list[str]:
 async def stamp(what: str) -> None:
     """The bank's own clock says when this was."""
     async with (await till.pool()).acquire() as connection:
-        await _ask(connection, "move_once", what, ACCOUNTS - 1, 0)
+        await _ask(connection, "move_once", what, TILL, 0)
 
 
 @workflow(name="bank_timed")
@@ -160,8 +162,8 @@ class Counter:
 
     @update
     async def pay(self, amount: int) -> int:
-        await move("pay", ACCOUNTS - 1, amount)
-        await move("fetch", ACCOUNTS - 1, -amount)
+        await move("pay", TILL, amount)
+        await move("fetch", TILL, -amount)
         self.paid.append(amount)
         self.changed.set()
         return amount

@@ -149,7 +149,7 @@ class Client:
             await self._start(f"waiter-{id}", bank.waiter, what="sleeping")
 
     def _transfer(self, random: Random) -> bank.Transfer:
-        source, target = random.sample(range(bank.ACCOUNTS), 2)
+        source, target = random.sample(range(bank.TILL), 2)
         shares = self._engine.store.traits.is_transactional and random.random() < 0.5
         return bank.Transfer(source, target, random.randrange(1, 400), round(random.random() ** 3, 2), shares)
 
