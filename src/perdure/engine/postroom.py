@@ -116,6 +116,8 @@ class Postroom:
         if run.phase is Phase.ENDED and isinstance(future.exception(), RunEnded):
             self.take([letter.item])  # It came while the end was being written: now the journal can tell what becomes of it.
             return
+        if isinstance(future.exception(), RunElsewhere):
+            return  # No answer yet, and the first one stands: the node that has the run now gives it to whoever asks again.
         if isinstance(letter.message, messages.RequestUpdate) or future.exception() is not None:
             self._reply(letter, future)
 
