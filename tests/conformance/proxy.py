@@ -9,7 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 class Proxy:
     """Passes bytes on between a store and a server.
 
-    ``cut_answer``: the next answer to a message that contains it is lost with all connections; the server has worked on the message by then.
+    ``cut_answer``: the next answer to a message that contains it is lost with all connections; the server has done the work.
     ``cut_request``: the next such message is lost before the server sees it.
     """
 

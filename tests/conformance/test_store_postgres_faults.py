@@ -14,10 +14,9 @@ import pytest
 from perdure.model.durability import Durability
 from perdure.model.errors import EngineClosed, Internal, InvalidOption, LeaseLost, StoreUnavailable, TooLarge, Unsupported
 from perdure.model.ids import RunId
-from perdure.ports.store import Batch, Hint, InboxItem, RunQuery
+from perdure.ports.store import Batch, Consequences, Hint, InboxItem, RunQuery
 from perdure.stores.postgres import PostgresStore
 from perdure.stores.postgres import packing as packing_module
-from perdure.stores.postgres.news import News
 from perdure.testing.conformance.harness import LEASE_US, change, journal, message, put, start, step, take
 from tests.conformance.proxy import proxied
 from tests.postgres import Cluster, cluster, execute
@@ -106,6 +105,20 @@ async def test_a_client_s_start_whose_answer_is_lost_is_not_taken_by_itself(post
             await node.commit(Batch(await take(node), consumed=[(A, "a#start")]))
         assert await store.commit(batch) == {}
         assert await store.addressed(EVERY, 9) == []
+
+
+async def test_what_fell_with_a_taken_start_is_told_again_when_the_answer_was_lost(postgres_url: str) -> None:
+    async with proxied(postgres_url) as (proxy, url), opened(url) as store:
+        await put(store, start("a", created_us=7), start("x"))
+        batch = Batch(starts=[start("a"), start("b"), start("c")], checked={A, RunId("b")}, rows=[step("b", 1), step("c", 1)])
+        batch.led_to, batch.refusals = {A: Consequences([RunId("b")])}, {A: message("x", "no a", b"lost")}
+        # The first call finds the conflict and writes nothing; the second one, with the refusal, is the one whose answer is lost.
+        proxy.cut_answer = b"lost"
+        with pytest.raises(StoreUnavailable):
+            await store.commit(batch)
+        assert await store.commit(batch) == dict.fromkeys((A, RunId("b")), start("a", created_us=7))
+        assert [len(await journal(store, run)) for run in "abc"] == [0, 0, 1]
+        assert [item.id for item in await store.addressed(EVERY, 9)] == ["no a"]
 
 
 async def test_a_commit_is_one_round_trip_whatever_the_batch_holds(postgres_url: str) -> None:
@@ -354,19 +367,15 @@ async def test_news_come_back_when_their_connection_was_lost(postgres_url: str, 
         heard: asyncio.Queue[Hint] = asyncio.Queue()
         other.subscribe(heard.put_nowait)
         await asyncio.wait_for(other._news.is_heard.wait(), 10)
-        await execute(
-            postgres_server,
-            f"select pg_terminate_backend(pid, 5000) from pg_stat_activity where query ilike '%{_channel(other._news)}%' and pid <> pg_backend_pid()",
-        )
-        while other._news.is_heard.is_set():
+        sessions = f"pg_stat_activity where query ilike '%{other._news._channel}%' and pid <> pg_backend_pid()"
+        await execute(postgres_server, f"select pg_terminate_backend(pid, 5000) from {sessions}")
+        for _ in range(1_000_000):
             await asyncio.sleep(0)
+            if not other._news.is_heard.is_set():
+                break
         await asyncio.wait_for(other._news.is_heard.wait(), 10)
         store.announce(Hint(frozenset({"a"})))
         assert await asyncio.wait_for(heard.get(), 10) == Hint(frozenset({"a"}))
-
-
-def _channel(news: News) -> str:
-    return news._channel
 
 
 async def test_a_store_does_not_hear_its_own_hints(postgres_url: str) -> None:
@@ -380,8 +389,10 @@ async def test_a_store_does_not_hear_its_own_hints(postgres_url: str) -> None:
         store.announce(Hint(frozenset({"a"})))
         await asyncio.wait_for(heard.get(), 10)
         other.announce(Hint(frozenset({"b"})))
-        while not own:
+        for _ in range(1_000_000):
             await asyncio.sleep(0)
+            if own:
+                break
         assert own == [Hint(frozenset({"b"}))]
 
 

@@ -28,11 +28,15 @@ async def test_what_is_written_in_a_transaction_is_there_with_the_user_s_rows_or
     batch = Batch(starts=[start("a")], checked={A}, posts=[message("a", "m")])
     async with store.transaction() as connection:
         await connection.execute(f'create table "{schema}".mine (x int)')
-    with pytest.raises(ZeroDivisionError):
+
+    async def give_up() -> None:
         async with store.transaction() as connection:
             await connection.execute(f'insert into "{schema}".mine values (1)')
             assert await store.write_in(connection, batch) == {}
             raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await give_up()
     assert (await store.row(A), len(await execute(postgres_url.partition("?")[0], f'select 1 from "{schema}".mine'))) == (None, 0)
     async with store.transaction() as connection:
         await connection.execute(f'insert into "{schema}".mine values (1)')

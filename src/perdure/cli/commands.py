@@ -17,7 +17,7 @@ class Command(NamedTuple):
     target: str = ""
 
 
-RUNNING, ASKING, LOOKING, TRYING = "Run", "Ask", "Look", "Try"
+RUNNING, ASKING, LOOKING, TASKS, TRYING = "Run", "Ask", "Look", "Tasks", "Try"
 
 COMMANDS: Sequence[Command] = (
     Command("serve", "FILE…", "Run the workflows of these files until told to stop.", RUNNING, "perdure.cli.serve:serve"),
@@ -32,18 +32,29 @@ COMMANDS: Sequence[Command] = (
     Command("query", "ID METHOD ARGS…", "Call a query method and print its answer.", ASKING, "perdure.cli.asking:query"),
     Command("cancel", "ID", "Ask a run to end; its code may clean up.", ASKING, "perdure.cli.asking:cancel"),
     Command("resume", "ID", "Try a stalled run again with the code that is served now.", ASKING, "perdure.cli.asking:resume"),
+    Command("retry", "[ID…] [--failed]", "Make failed calls again; a failed run goes on.", ASKING, "perdure.cli.retrying:retry"),
     Command("complete", "KEY [VALUE]", "Give an open call its value.", ASKING, "perdure.cli.asking:complete"),
     Command("fail", "KEY MESSAGE", "End an open call by an error.", ASKING, "perdure.cli.asking:fail"),
+    Command("task dispatch", "FILE:ACTION ARGS…", "Start a run that is one call of an action.", TASKS, "perdure.cli.tasks:dispatch"),
+    Command("task retry", "ID", "Make a failed task again; --input for new arguments.", TASKS, "perdure.cli.tasks:retry_task"),
+    Command("task cancel", "ID", "End a task; --output gives it a value instead.", TASKS, "perdure.cli.tasks:cancel_task"),
+    Command("task list", "", "List standalone tasks, newest first.", TASKS, "perdure.cli.tasks:list_tasks"),
+    Command("task show", "ID", "Draw the timeline of a task.", TASKS, "perdure.cli.tasks:show_task"),
     Command("demo", "", "Kill an image pipeline half-way and watch it finish.", TRYING),
     Command("bench", "", "Measure on this machine, beside its raw ceiling.", TRYING),
 )
+
+
+def command_of(given: Sequence[str]) -> Command | None:
+    """Find the command that a line begins with."""
+    return next((command for command in COMMANDS if command.name.split() == list(given[: len(command.name.split())])), None)
 
 
 def plain_help() -> str:
     """Write the help for a machine without the extra ``cli``."""
     width = max(len(f"{command.name} {command.usage}") for command in COMMANDS)
     lines = ["Usage: perdure COMMAND", "", "Durable processes in plain Python."]
-    for group in (RUNNING, LOOKING, ASKING, TRYING):
+    for group in (RUNNING, LOOKING, ASKING, TASKS, TRYING):
         lines += ["", f"{group}:"]
         lines += [
             f"  {f'{command.name} {command.usage}'.strip():{width}}  {command.summary}" for command in COMMANDS if command.group == group

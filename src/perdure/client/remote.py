@@ -4,17 +4,20 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
+
 from perdure.client.gateway import Last, StartRequest
 from perdure.client.hearing import Hearing
 from perdure.client.poster import Poster
 from perdure.deciders.decider import BranchPlace
 from perdure.engine.ended import asked_of, recall
+from perdure.engine.reopening import Asked
 from perdure.engine.sharing.share import slice_of
 from perdure.model import fact as facts
 from perdure.model.duration import MICROSECONDS, span_text
 from perdure.model.errors import AnswerOverdue, RunEnded, RunNotFound
 from perdure.model.failure import exception_of
-from perdure.model.ids import RunId, reply_id
+from perdure.model.ids import CallName, RunId, reply_id
 from perdure.model.message import (
     AnyMessage,
     AskQuery,
@@ -22,6 +25,7 @@ from perdure.model.message import (
     RecordFact,
     RequestCancel,
     RequestResume,
+    RequestRetry,
     RequestUpdate,
     SendSignal,
     decode_answer,
@@ -156,6 +160,20 @@ class RemoteGateway:
         await self._answer(run, id, f"the resume of {run!r}")
         row = await self.store.row(run)
         return None if row is None else row.status
+
+    async def retry(self, run: RunId, asked: Asked) -> list[CallName]:
+        id = self._entropy.token()
+
+        def message(attachments: Attachments) -> AnyMessage:
+            args, kwargs = _placed(asked.args or (), asked.kwargs, attachments)
+            return RequestRetry(asked.call, asked.action, args, kwargs, has_input=asked.args is not None)
+
+        # Not refused here if the run has ended: to go on with one that has failed is what it is for.
+        if await self.store.row(run) is None:
+            raise RunNotFound(run=run)
+        await self.store.commit(self._posting(run, id, message)[0])
+        answer = await self._answer(run, id, f"the retry of {run!r}")
+        return [] if answer is None else msgspec.json.decode(answer.data, type=list[CallName])
 
     async def give_outcome(self, run: RunId, base: int, outcome: Succeeded | Failed) -> None:
         id = self._entropy.token()

@@ -20,6 +20,7 @@ from perdure.engine.loader import Loader
 from perdure.engine.lookout import Lookout
 from perdure.engine.postroom import Postroom
 from perdure.engine.pump import Pump
+from perdure.engine.retrier import Retrier
 from perdure.engine.roster import Roster
 from perdure.engine.rounds import Rounds
 from perdure.engine.sharing.handover import Handover
@@ -27,6 +28,7 @@ from perdure.engine.sharing.share import Share
 from perdure.engine.sharing.tenure import Tenure
 from perdure.engine.starter import Starter
 from perdure.engine.transition import Transitions
+from perdure.engine.waits import Waits
 from perdure.engine.wakes import Wakes
 from perdure.model.call import Attempt, Outcome
 from perdure.ports.clock import Clock, Entropy, pause
@@ -92,7 +94,9 @@ class Node:
         self.beats: Beats = Beats(around.clock, write=self.postroom.write_beat, is_under_way=self.dispatcher.is_under_way)
         self.lookout: Lookout = Lookout(self)
         self.handover: Handover = Handover(self)
+        self.waits: Waits = Waits(self)
         self.desk: Desk = Desk(self)
+        self.retrier: Retrier = Retrier(self)
         self._on_fenced = on_lost
         self._farewell: asyncio.Task[None] | None = None
         self._unsubscribe: Callable[[], None] = lambda: None
@@ -210,5 +214,6 @@ class Node:
         self.beats.close()
         self.committer.is_dead = True
         self.roster.close()
+        self.waits.close()
         self.desk.close()
         self.fetcher.close()

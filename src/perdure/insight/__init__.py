@@ -1,6 +1,6 @@
 """Read-only questions about runs, answered from what the store has."""
 
-from perdure.insight.journal import Entry, content, entries, last_word, row_of
+from perdure.insight.journal import Entry, content, entries, last_word, row_of, standing_entries
 from perdure.insight.reasons import (
     ActionReason,
     AnyReason,
@@ -41,5 +41,6 @@ __all__ = [
     "entries",
     "last_word",
     "row_of",
+    "standing_entries",
     "why",
 ]

@@ -9,6 +9,7 @@ from perdure.model.errors import CorruptJournal, Internal, PerdureError, StoreUn
 FENCED: Final = "PDL01"
 OTHER_SERVER: Final = "PDL02"
 UNEXPECTED_START: Final = "PDL03"
+LINKED_START: Final = "PDL04"
 UNIQUE_VIOLATION: Final = "23505"
 
 TRANSPORT_ERRORS: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, EOFError)
@@ -25,7 +26,7 @@ def state_of(error: BaseException) -> str:
 
 def is_for_the_caller(error: BaseException) -> bool:
     """Tell whether the error is one that our own SQL raises on purpose: what it means, the caller knows."""
-    return state_of(error) in (FENCED, OTHER_SERVER, UNEXPECTED_START, UNIQUE_VIOLATION)
+    return state_of(error) in (FENCED, OTHER_SERVER, UNEXPECTED_START, LINKED_START, UNIQUE_VIOLATION)
 
 
 def is_worth_repeating(error: BaseException) -> bool:

@@ -4,7 +4,7 @@ The hot loop of the store. The driver takes 0.1 µs to bind a string or bytes of
 an array instead.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final, cast
 
 import msgspec
@@ -33,6 +33,7 @@ def packed(batch: Batch) -> tuple[_Column, ...]:
     return (
         list(batch.replaced) or None,
         list(batch.checked) or None,
+        [*batch.refusals, *batch.led_to] or None,
         *(_starts(starts) if starts else _NO_STARTS),
         *_tags(starts),
         *((list(batch.blobs), list(batch.blobs.values())) if batch.blobs else (None, None)),
@@ -44,6 +45,20 @@ def packed(batch: Batch) -> tuple[_Column, ...]:
         *(_posts(batch.posts) if batch.posts else _FIVE),
         *(([run for run, _ in batch.consumed], [id for _, id in batch.consumed]) if batch.consumed else (None, None)),
         *(_replies(batch.replies) if batch.replies else _FOUR),
+    )
+
+
+def without(batch: Batch, dropped: Collection[RunId]) -> Batch:
+    """Give the batch without these starts and all that falls with them."""
+    return msgspec.structs.replace(
+        batch,
+        starts=[row for row in batch.starts if row.id not in dropped],
+        rows=[row for row in batch.rows if row.run not in dropped],
+        changes=[change for change in batch.changes if change.id not in dropped],
+        posts=batch.posts_without(dropped),
+        replaced=batch.replaced - set(dropped),
+        refusals={run: item for run, item in batch.refusals.items() if run not in dropped},
+        led_to={run: led for run, led in batch.led_to.items() if run not in dropped},
     )
 
 

@@ -1,4 +1,4 @@
-"""Transactions that the user's tables share with the store's. Protects from an effect without its outcome, and an outcome without its effect.
+"""Transactions that the user's tables share with the store's. Protects from an effect without its outcome, and the other way round.
 
 A few connections beside the store's own, so that actions that take their time do not hold up commits.
 """

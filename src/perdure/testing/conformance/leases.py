@@ -71,7 +71,7 @@ class LeasePromises(StoreHarness):
         own = store.grants(None)
         given = 0
         for asked in Durability:
-            refusal = None
+            granted, refusal = asked, None
             try:
                 granted = store.grants(asked)
             except Unsupported as error:
