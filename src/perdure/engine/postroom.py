@@ -4,6 +4,7 @@ Protects from taking one twice or leaving one lying (G5, G9).
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,7 @@ class Postroom:
     def __init__(self, node: "Node") -> None:
         self._node = node
         self._seen: set[tuple[RunId, str]] = set()
+        self._lines: dict[RunId, deque[InboxItem]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def look(self) -> int:
@@ -40,12 +42,16 @@ class Postroom:
         return len(items)
 
     def take(self, items: Sequence[InboxItem]) -> None:
-        """The items are delivered once their runs are loaded."""
-        fresh = [item for item in items if (item.run, item.id) not in self._seen]
-        if not fresh:
-            return
-        self._seen.update((item.run, item.id) for item in fresh)
-        self._begin(self._deliver(fresh))
+        """The items are delivered once their runs are loaded, those of one run in the order in which they were taken."""
+        for item in items:
+            if (item.run, item.id) in self._seen:
+                continue
+            self._seen.add((item.run, item.id))
+            if (line := self._lines.get(item.run)) is not None:
+                line.append(item)
+            else:
+                self._lines[item.run] = line = deque((item,))
+                self._begin(self._deliver(item.run, line))
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -58,22 +64,27 @@ class Postroom:
 
     def forget(self, run: RunId) -> None:
         """A stopped run is about to be loaded anew: its items are to be taken again."""
-        self._seen = {entry for entry in self._seen if entry[0] != run}
+        waiting = {(item.run, item.id) for item in self._lines.get(run, ())}
+        self._seen = {entry for entry in self._seen if entry[0] != run} | waiting
 
-    async def _deliver(self, items: Sequence[InboxItem]) -> None:
-        letters = [mail.read(item) for item in items]
-        wanted = mail.blobs_wanted(letters)
-        around = self._node.around
+    async def _deliver(self, run: RunId, line: "deque[InboxItem]") -> None:
+        """One after the other: what is found while the run is loaded must not overtake what asked for it, least of all its start."""
+        try:
+            while line:
+                await self._deliver_one(mail.read(line.popleft()))
+        finally:
+            del self._lines[run]
+
+    async def _deliver_one(self, letter: Letter) -> None:
+        around, wanted = self._node.around, mail.blobs_wanted([letter])
         blobs = await patiently(around.clock, lambda: around.store.blobs(wanted)) if wanted else {}
-        for letter in letters:
-            try:
-                run = await self._node.fetcher.live(letter.item.run)
-            except RunElsewhere:
-                self._seen.discard((letter.item.run, letter.item.id))  # Its own node takes it from the store.
-                continue
-            except PerdureError:
-                self._consume(letter)
-                continue
+        try:
+            run = await self._node.fetcher.live(letter.item.run)
+        except RunElsewhere:
+            self._seen.discard((letter.item.run, letter.item.id))  # Its own node takes it from the store.
+        except PerdureError:
+            self._consume(letter)
+        else:
             await self._hand_over(run, letter, blobs)
 
     async def _hand_over(self, run: LiveRun, letter: Letter, blobs: dict[str, bytes]) -> None:
