@@ -23,7 +23,7 @@ def main() -> int:
     seed = arguments.seed if arguments.seed is not None else random_source.randrange(10_000)
     while True:
         seconds = max(10.0, min(STORM_S, end_s - time.monotonic()))
-        if not _one(Forecast(seed=seed, seconds=seconds, kinds=tuple(arguments.kinds), fault=arguments.fault)):
+        if not _one(Forecast(seed=seed, seconds=seconds, kinds=tuple(arguments.kinds), fault=arguments.fault, work_s=arguments.work)):
             return 1
         seed += 1
         if end_s - time.monotonic() < STORM_S / 2:
@@ -36,6 +36,7 @@ def _read_arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=None, help="of the first storm; each next one has the next seed")
     parser.add_argument("--kinds", nargs="*", default=[], help="only these faults")
     parser.add_argument("--fault", default="", help="a fault to plant in the nodes, to see it found")
+    parser.add_argument("--work", type=float, default=0.01, help="how many seconds an action dawdles before and after what it does")
     return parser.parse_args()
 
 

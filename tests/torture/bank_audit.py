@@ -64,6 +64,11 @@ def _result(books: Books, run: str) -> Any:
     return msgspec.json.decode(bytes(last.value.json))
 
 
+def _payments(books: Books, run: str) -> list[int]:
+    result = _result(books, run)
+    return result if isinstance(result, list) else []
+
+
 def _effects(books: Books, run: str, definition: str) -> Iterator[str]:
     result, entries = _result(books, run), books.money.get(run, [])
     match definition:
@@ -111,7 +116,7 @@ def _told(books: Books) -> Iterator[str]:
             yield f"{told.run}: its start was acknowledged, and it is {run.status}"
         elif told.what == "signalled" and (_result(books, run.id) == "declined") == told.value:
             yield f"{told.run}: the answer {told.value} was acknowledged, and the result is {_result(books, run.id)!r}"
-        elif told.what == "updated" and told.value not in (_result(books, run.id) or ()):
+        elif told.what == "updated" and told.value not in _payments(books, run.id):
             yield f"{told.run}: the payment of {told.value} was acknowledged, and the result is {_result(books, run.id)!r}"
         elif told.what == "sleeping" and run.status != "waiting":
             yield f"{told.run}: it should wait for hours, and is {run.status}"

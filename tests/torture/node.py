@@ -32,7 +32,7 @@ async def live(life: Life) -> None:
     bank.till.url, bank.till.node, bank.till.work_s = life.url, life.name, life.work_s
     store = PostgresStore(f"{life.url}&application_name=node-{life.name}")
     engine = Engine(store, name=life.name, lease=life.lease, drain="5s")
-    planted.plant(life.fault, store)
+    planted.plant_in_node(life.fault)
     if not await _opened(engine, stop):
         return
     logging.info("open")

@@ -1,5 +1,6 @@
 """A storm: nodes, a client and a cluster, the faults of a script, the calm after it, and what the auditors say then."""
 
+import asyncio
 import signal
 import time
 from collections.abc import Callable
@@ -8,6 +9,7 @@ from random import Random
 
 from msgspec import Struct
 
+from perdure.stores.postgres.schema import apply_schema
 from tests.torture import bank
 from tests.torture.audit import complaints_of
 from tests.torture.books import Books
@@ -17,6 +19,7 @@ from tests.torture.cluster import Cluster, Standby, private_cluster
 from tests.torture.crew import Crewman, Customer
 from tests.torture.faults import OF_DATABASE, OF_NODES, Fault, Kind, write_script
 from tests.torture.node import Life
+from tests.torture.planted import plant_in_database
 
 Say = Callable[[str], None]
 
@@ -204,7 +207,9 @@ def _shim(folder: Path, say: Say) -> Path | None:
 def weather(forecast: Forecast, folder: Path, say: Say = lambda line: None) -> Findings:
     """Let the storm come and go; give what is wrong after it."""
     with private_cluster(forecast.standby) as cluster:
+        asyncio.run(apply_schema(cluster.url))
         bank.build_bank(cluster)
+        plant_in_database(forecast.fault, cluster)
         storm = Storm(forecast, cluster, folder, say)
         try:
             struck = storm.rage()
