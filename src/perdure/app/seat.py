@@ -57,6 +57,9 @@ class Seat:
             self._stand_by()
 
     def _stand_by(self) -> None:
+        # One try at a time: two would make two nodes, and only one of them could ever be closed.
+        if self._alarm is not None:
+            self._alarm.cancel()
         self._alarm = self._clock.call_at(self._clock.now_us() + STANDBY_US, self._begin_try)
 
     def _begin_try(self) -> None:

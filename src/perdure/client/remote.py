@@ -17,7 +17,7 @@ from perdure.model import fact as facts
 from perdure.model.duration import MICROSECONDS, span_text
 from perdure.model.errors import AnswerOverdue, RunEnded, RunNotFound
 from perdure.model.failure import exception_of
-from perdure.model.ids import CallName, RunId
+from perdure.model.ids import CallName, RunId, reply_id
 from perdure.model.message import (
     AnyMessage,
     AskQuery,
@@ -87,7 +87,10 @@ class RemoteGateway:
         row = await self._row(run)
         if row.status.is_final:
             raise RunEnded(run=run, status=row.status, asked=asked)
-        await self._poster.commit(self._posting(run, id, make)[0])
+        batch = self._posting(run, id, make)[0]
+        # What a run was told is as safe as the run: a signal that was acknowledged is not lost where its start is not (G2).
+        batch.durability = row.durability
+        await self._poster.commit(batch)
 
     async def _pause(self, id: str, pause_s: float) -> float:
         """That span is over, or word of the run or reply has come; gives the next span."""
@@ -100,7 +103,8 @@ class RemoteGateway:
             raise RunNotFound(run=run)
         return row
 
-    async def _answer(self, id: str, asked: str) -> Content | None:
+    async def _answer(self, run: RunId, message: str, asked: str) -> Content | None:
+        id = reply_id(run, message)
         end_us, pause = self._clock.now_us() + self._patience_us, POLL_FIRST_S
         while (reply := await self.store.reply(id)) is None:
             if self._clock.now_us() > end_us:
@@ -134,13 +138,13 @@ class RemoteGateway:
         except RunEnded:
             answer = await recall(self.store, await self._row(run), update)
         else:
-            answer = await self._answer(update.id, asked)
+            answer = await self._answer(run, update.id, asked)
         return answer if answer is not None else Content("json", b"null")
 
     async def query(self, run: RunId, method: str, args: Sequence[Content], kwargs: dict[str, Content]) -> Content:
         id, asked = self._entropy.token(), f"the query {method!r}"
         await self._post(run, id, lambda attachments: AskQuery(method, *_placed(args, kwargs, attachments)), asked)
-        answer = await self._answer(id, asked)
+        answer = await self._answer(run, id, asked)
         return answer if answer is not None else Content("json", b"null")
 
     async def cancel(self, run: RunId, reason: str) -> bool:
@@ -153,7 +157,7 @@ class RemoteGateway:
     async def resume(self, run: RunId) -> Status | None:
         id = self._entropy.token()
         await self._post(run, id, lambda _: RequestResume(), "the resume")
-        await self._answer(id, f"the resume of {run!r}")
+        await self._answer(run, id, f"the resume of {run!r}")
         row = await self.store.row(run)
         return None if row is None else row.status
 
@@ -168,7 +172,7 @@ class RemoteGateway:
         if await self.store.row(run) is None:
             raise RunNotFound(run=run)
         await self.store.commit(self._posting(run, id, message)[0])
-        answer = await self._answer(id, f"the retry of {run!r}")
+        answer = await self._answer(run, id, f"the retry of {run!r}")
         return [] if answer is None else msgspec.json.decode(answer.data, type=list[CallName])
 
     async def give_outcome(self, run: RunId, base: int, outcome: Succeeded | Failed) -> None:
@@ -180,7 +184,7 @@ class RemoteGateway:
             return GiveOutcome(base, outcome.call, error=outcome.failure)
 
         await self._post(run, id, message, f"the outcome of call {outcome.call!r}")
-        await self._answer(id, "the outcome of an open call")
+        await self._answer(run, id, "the outcome of an open call")
 
     async def end_of(self, run: RunId) -> Last | None:
         pause = POLL_FIRST_S

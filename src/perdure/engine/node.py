@@ -135,10 +135,16 @@ class Node:
         self.committer.open(self.epoch)
         self._stop_listening = self.around.definitions.listen(self.fetcher.try_parked)
         self.wakes.store_us = self.around.clock.now_us()
-        await self.tenure.renew()
-        self._unsubscribe = self.around.store.subscribe(self.lookout.on_hint)
-        self.rounds.every("poll", self.lookout.pause_us, self.lookout.poll)
-        self.rounds.every("lease", self.tenure.pause_us, self.tenure.renew)
+        try:
+            await self.tenure.renew()
+        except BaseException:
+            # It may have partitions by now, and work begun on them; nobody would ever renew its lease.
+            self._stop()
+            raise
+        if self.is_open:
+            self._unsubscribe = self.around.store.subscribe(self.lookout.on_hint)
+            self.rounds.every("poll", self.lookout.pause_us, self.lookout.poll)
+            self.rounds.every("lease", self.tenure.pause_us, self.tenure.renew)
         return self.is_open
 
     def _on_taken(self, partitions: Collection[int]) -> None:

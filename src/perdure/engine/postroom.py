@@ -4,6 +4,7 @@ Protects from taking one twice or leaving one lying (G5, G9).
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from perdure.engine.writing import Piece
 from perdure.model import message as messages
 from perdure.model.call import Attempt
 from perdure.model.errors import EngineClosed, PerdureError, RunElsewhere, RunEnded
-from perdure.model.ids import RunId
+from perdure.model.ids import RunId, reply_id
 from perdure.model.payload import Attachments, Content
 from perdure.ports.store import Heartbeat, InboxItem
 
@@ -35,6 +36,7 @@ class Postroom:
         self._seen: set[tuple[RunId, str]] = set()
         self._taken: set[tuple[RunId, str]] = set()
         self._looks = 0
+        self._lines: dict[RunId, deque[InboxItem]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def look(self) -> int:
@@ -51,11 +53,16 @@ class Postroom:
         return len(items)
 
     def take(self, items: Sequence[InboxItem]) -> None:
-        """The items are delivered once their runs are loaded."""
-        fresh = {(item.run, item.id): item for item in items if (item.run, item.id) not in self._seen}
-        if fresh:
-            self._seen.update(fresh)
-            self._begin(self._deliver(list(fresh.values())))
+        """The items are delivered once their runs are loaded, those of one run in the order in which they were taken."""
+        for item in items:
+            if (item.run, item.id) in self._seen:
+                continue
+            self._seen.add((item.run, item.id))
+            if (line := self._lines.get(item.run)) is not None:
+                line.append(item)
+            else:
+                self._lines[item.run] = line = deque((item,))
+                self._begin(self._deliver(item.run, line))
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -68,7 +75,8 @@ class Postroom:
 
     def forget(self, run: RunId) -> None:
         """A stopped run is about to be loaded anew: its items are to be taken again."""
-        self._seen = {entry for entry in self._seen if entry[0] != run}
+        waiting = {(item.run, item.id) for item in self._lines.get(run, ())}
+        self._seen = {entry for entry in self._seen if entry[0] != run} | waiting
 
     def take_back(self, refused: LiveRun) -> None:
         """What was given to a run that never was, because its id was taken, goes to the run that has the id."""
@@ -87,20 +95,24 @@ class Postroom:
             for arrival in arrivals:
                 self._node.pump.tell(live, arrival)
 
-    async def _deliver(self, items: Sequence[InboxItem]) -> None:
-        letters = [mail.read(item) for item in items]
-        wanted = mail.blobs_wanted(letters)
-        around = self._node.around
+    async def _deliver(self, run: RunId, line: "deque[InboxItem]") -> None:
+        """One after the other: what is found while the run is loaded must not overtake what asked for it, least of all its start."""
+        try:
+            while line:
+                await self._deliver_one(mail.read(line.popleft()))
+        finally:
+            del self._lines[run]
+
+    async def _deliver_one(self, letter: Letter) -> None:
+        around, wanted = self._node.around, mail.blobs_wanted([letter])
         blobs = await patiently(around.clock, lambda: around.store.blobs(wanted)) if wanted else {}
-        for letter in letters:
-            try:
-                run = await self._node.fetcher.live(letter.item.run)
-            except RunElsewhere:
-                self._seen.discard((letter.item.run, letter.item.id))  # Its own node takes it from the store.
-                continue
-            except PerdureError:
-                self._consume(letter)
-                continue
+        try:
+            run = await self._node.fetcher.live(letter.item.run)
+        except RunElsewhere:
+            self._seen.discard((letter.item.run, letter.item.id))  # Its own node takes it from the store.
+        except PerdureError:
+            self._consume(letter)
+        else:
             await self._hand_over(run, letter, blobs)
 
     async def _hand_over(self, run: LiveRun, letter: Letter, blobs: dict[str, bytes]) -> None:
@@ -213,7 +225,8 @@ class Postroom:
 
     def _reply(self, letter: Letter, future: "asyncio.Future[Any]") -> None:
         node = self._node
-        reply, blobs = mail.reply_of(letter.item.id, node.around.clock.now_us(), node.around.tools.limits.payload_inline_max, future)
+        id, inline_max = reply_id(letter.item.run, letter.item.id), node.around.tools.limits.payload_inline_max
+        reply, blobs = mail.reply_of(id, node.around.clock.now_us(), inline_max, future)
         node.committer.batch.replies.append(reply)
         node.committer.batch.blobs.update(blobs)
         node.pump.schedule()

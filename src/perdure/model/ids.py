@@ -17,6 +17,11 @@ def call_key(run: RunId, base: int, call: CallName) -> CallKey:
     return CallKey(f"{run}#{base}#{call}")
 
 
+def reply_id(run: RunId, message: str) -> str:
+    """Name the answer to a message over all runs: two of them may be sent messages with one id."""
+    return f"{len(run)}#{run}#{message}"
+
+
 def split_call_key(key: str) -> tuple[RunId, int, CallName] | None:
     """Take a call key apart; ``None`` if it is not one."""
     run, first, rest = key.partition("#")

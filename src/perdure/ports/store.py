@@ -49,7 +49,7 @@ class InboxItem(Struct, frozen=True, gc=False):
 
 
 class Reply(Struct, frozen=True, gc=False):
-    """An answer for whoever posted the inbox item ``id``."""
+    """An answer for whoever posted an inbox item. ``id`` is `perdure.model.ids.reply_id` of the item's run and id."""
 
     id: str
     at_us: int
@@ -243,7 +243,7 @@ class Reader(Protocol):
         ...
 
     async def reply(self, id: str) -> Reply | None:
-        """Give the reply to the inbox item ``id``, ``None`` if there is none yet."""
+        """Give the reply of this id, ``None`` if there is none yet."""
         ...
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection
 
 from perdure.engine.patience import patiently
 from perdure.engine.sharing.share import Share, plan
-from perdure.model.errors import EngineClosed
+from perdure.model.errors import EngineClosed, LeaseLost
 from perdure.ports.clock import Clock
 from perdure.ports.store import Store, Survey
 
@@ -46,13 +46,29 @@ class Tenure:
         return True
 
     async def renew(self) -> None:
-        """The lease is longer, and the share is what it should be, or on its way there."""
-        survey = await self._store.renew_lease(self.epoch, self._clock.now_us(), self._lease_us)
-        if survey is None:
-            self.on_lost(EngineClosed(state="fenced", asked="the renewal of the lease"))
-            return
-        if survey.now_us is not None:
-            self._clock.calibrate(survey.now_us)
+        """The lease is longer, and the share is what it should be, or on its way there; or the node was fenced, and knows."""
+        try:
+            survey = await self._renewed()
+            if survey is None:
+                self.on_lost(EngineClosed(state="fenced", asked="the renewal of the lease"))
+            else:
+                await self._go_by(survey)
+        except LeaseLost as error:
+            self.on_lost(error)
+
+    async def _renewed(self) -> Survey | None:
+        asked_us = self._clock.now_us()
+        survey = await self._store.renew_lease(self.epoch, asked_us, self._lease_us)
+        if survey is None or survey.now_us is None:
+            return survey
+        self._clock.calibrate(survey.now_us)
+        if abs(self._clock.now_us() - asked_us) < self._lease_us:
+            return survey
+        # That was by a clock that goes wrong, such as a new process's before it knows the store's: a lease in the past protects nothing,
+        # and one in the future would keep a dead node's runs from others for as long.
+        return await self._store.renew_lease(self.epoch, self._clock.now_us(), self._lease_us)
+
+    async def _go_by(self, survey: Survey) -> None:
         # After a time without the store all leases have ended, and those who renew a moment later are not dead.
         was_away, self._end_us = self._clock.now_us() > self._end_us, self._clock.now_us() + self._lease_us
         self._note_ends(survey)

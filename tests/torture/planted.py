@@ -1,0 +1,44 @@
+"""Faults that are planted to see whether a storm brings them to light."""
+
+from typing import Any
+
+from perdure.engine import node as engine_node
+from perdure.ports.store import Batch
+from tests.torture.cluster import Cluster
+
+FENCE = "for key share;\n        if not found then", "for key share;\n        if false then"
+JOURNAL_ROWS = (
+    "where not r.run = any (taken);\n    end if;\n\n    if beat_run",
+    "where not r.run = any (taken) on conflict do nothing;\n    end if;\n\n    if beat_run",
+)
+
+FAULTS = ("no fence", "loose outcome")
+
+
+def plant_in_database(fault: str, cluster: Cluster) -> None:
+    """``no fence``: a commit asks neither for its node's row nor whether a journal has its rows already."""
+    if fault == "no fence":
+        _edit(cluster, "commit_1", (FENCE, JOURNAL_ROWS))
+
+
+def _edit(cluster: Cluster, function: str, changes: tuple[tuple[str, str], ...]) -> None:
+    text = cluster.primary.sql(f"select pg_get_functiondef('perdure.{function}'::regproc)")
+    for old, new in changes:
+        assert text.count(old) == 1, f"{function} has changed, and the fault cannot be planted: {old!r}"
+        text = text.replace(old, new)
+    cluster.primary.sql(text)
+
+
+def plant_in_node(fault: str) -> None:
+    """``loose outcome``: the outcome of a transactional action goes down whether or not its node still has the run."""
+    if fault == "loose outcome":
+        kept = engine_node.kept_outcome
+
+        def loose(*arguments: Any, **options: Any) -> Batch:
+            batch = kept(*arguments, **options)
+            batch.epoch = None
+            return batch
+
+        engine_node.kept_outcome = loose
+    elif fault and fault not in FAULTS:
+        raise ValueError(f"no fault is called {fault!r}; there are {', '.join(FAULTS)}")
