@@ -167,7 +167,7 @@ class Node:
         if not self.is_open:
             return  # A commit and a renewal that were under way both find it out.
         logger.error("node %s has stopped: %s", self.name, error)
-        self._stop()
+        self._stop(is_lost=True)
         # What it had under way is another node's now; whatever it says would be dropped.
         self._farewell = asyncio.get_running_loop().create_task(self.around.performer.close())
         self._on_fenced(error)
@@ -205,7 +205,7 @@ class Node:
         await self.committer.abort()
         await self.around.performer.close()
 
-    def _stop(self) -> None:
+    def _stop(self, *, is_lost: bool = False) -> None:
         self.is_open = False
         self._unsubscribe()
         self._stop_listening()
@@ -214,6 +214,6 @@ class Node:
         self.beats.close()
         self.committer.is_dead = True
         self.roster.close()
-        self.waits.close()
-        self.desk.close()
+        self.waits.close(is_lost=is_lost)
+        self.desk.close(is_lost=is_lost)
         self.fetcher.close()

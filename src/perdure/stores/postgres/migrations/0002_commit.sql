@@ -198,10 +198,11 @@ begin
         where j.run = t.run and j.number < t.below;
     end if;
 
-    -- A post lies in the partition of its run; where there is no run, nobody would ever look.
+    -- A post lies in the partition of its run; where there is no run, nobody would ever look. What a client leaves is news to its own node
+    -- too: only a node's commits are taken in where they are made.
     if post_run is not null then
         insert into {schema}.inbox (run, id, at_us, body, data, partition, arrived, writer)
-        select m.run, m.id, m.at_us, m.body, m.data, o.partition, pg_current_xact_id(), commit_1.writer
+        select m.run, m.id, m.at_us, m.body, m.data, o.partition, pg_current_xact_id(), case when commit_1.epoch is null then 0 else commit_1.writer end
         from unnest(post_run, post_id, post_at::bigint[], post_body, post_data)
             with ordinality as m (run, id, at_us, body, data, position)
         join {schema}.run as o on o.id = m.run
