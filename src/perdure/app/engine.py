@@ -283,20 +283,14 @@ class Engine:
         """The open call has this value. Raises `CallNotFound`, `CallClosed`; a value of the wrong type raises `InvalidValue` and leaves
         the call open.
         """
-        run, base, call = self._split(key)
+        run, base, call = _parts_of(key)
         await self._gateway().give_outcome(run, base, Succeeded(call, self._serializer.encode(value, f"the outcome of {key}")))
 
     async def fail(self, key: str, error: BaseException | str) -> None:
         """The open call ends with this error, which the workflow sees as an action's error. Raises `CallNotFound`, `CallClosed`."""
-        run, base, call = self._split(key)
+        run, base, call = _parts_of(key)
         failure = failure_of(error if isinstance(error, BaseException) else RuntimeError(error), is_final=True)
         await self._gateway().give_outcome(run, base, Failed(call, failure))
-
-    def _split(self, key: str) -> Any:
-        parts = split_call_key(key)
-        if parts is None:
-            raise CallNotFound(key=key)
-        return parts
 
 
 SWITCH_S = 0.0005
@@ -309,6 +303,13 @@ def _share_interpreter() -> None:
     """
     if sys.getswitchinterval() > SWITCH_S:
         sys.setswitchinterval(SWITCH_S)
+
+
+def _parts_of(key: str) -> Any:
+    parts = split_call_key(key)
+    if parts is None:
+        raise CallNotFound(key=key)
+    return parts
 
 
 def _declared(workflow: Any) -> Any:
