@@ -10,7 +10,10 @@ from perdure.workers.executors import LocalPerformer
 from tests.torture.cluster import Cluster
 
 FENCE = "for key share;\n        if not found then", "for key share;\n        if false then"
-JOURNAL_ROWS = "where not r.run = any (taken);\n    end if;\n\n    if beat_run", "where not r.run = any (taken) on conflict do nothing;\n    end if;\n\n    if beat_run"
+JOURNAL_ROWS = (
+    "where not r.run = any (taken);\n    end if;\n\n    if beat_run",
+    "where not r.run = any (taken) on conflict do nothing;\n    end if;\n\n    if beat_run",
+)
 
 FAULTS = ("no fence", "loose outcome", "slow renewal")
 RENEWAL_S = 1.0
@@ -31,11 +34,14 @@ def _edit(cluster: Cluster, function: str, changes: tuple[tuple[str, str], ...])
 
 
 def plant_in_node(fault: str) -> None:
-    """``slow renewal``: a node that was fenced is a second late to hear of it, and until then only the fence is between it and the runs.
+    """``slow renewal``, and part of all: a node that was fenced is a second late to hear of it; until then only the fence is between it and
+    the runs.
 
     ``loose outcome``: so it is, and its transactional actions go on after it heard, and their outcomes go down unfenced.
     """
-    if fault in ("slow renewal", "loose outcome"):
+    if fault and fault not in FAULTS:
+        raise ValueError(f"no fault is called {fault!r}; there are {', '.join(FAULTS)}")
+    if fault:
         renew = Tenure.renew
 
         async def slowly(tenure: Tenure) -> None:
@@ -56,5 +62,3 @@ def plant_in_node(fault: str) -> None:
 
         engine_node.kept_outcome = loose
         LocalPerformer.close = stay  # type: ignore[method-assign]
-    elif fault and fault not in FAULTS:
-        raise ValueError(f"no fault is called {fault!r}; there are {', '.join(FAULTS)}")

@@ -178,7 +178,9 @@ class Postroom:
 
     def _reply(self, letter: Letter, future: "asyncio.Future[Any]") -> None:
         node = self._node
-        reply, blobs = mail.reply_of(reply_id(letter.item.run, letter.item.id), node.around.clock.now_us(), node.around.tools.limits.payload_inline_max, future)
+        reply, blobs = mail.reply_of(
+            reply_id(letter.item.run, letter.item.id), node.around.clock.now_us(), node.around.tools.limits.payload_inline_max, future
+        )
         node.committer.batch.replies.append(reply)
         node.committer.batch.blobs.update(blobs)
         node.pump.schedule()

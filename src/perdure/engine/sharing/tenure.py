@@ -64,8 +64,8 @@ class Tenure:
         self._clock.calibrate(survey.now_us)
         if abs(self._clock.now_us() - asked_us) < self._lease_us:
             return survey
-        # That was by a clock that goes wrong, such as a new process's before it knows the store's: a lease in the past protects nothing, and
-        # one in the future would keep a dead node's runs from others for as long.
+        # That was by a clock that goes wrong, such as a new process's before it knows the store's: a lease in the past protects nothing,
+        # and one in the future would keep a dead node's runs from others for as long.
         return await self._store.renew_lease(self.epoch, self._clock.now_us(), self._lease_us)
 
     async def _go_by(self, survey: Survey) -> None:
