@@ -149,7 +149,7 @@ class Node:
 
     def _on_taken(self, partitions: Collection[int]) -> None:
         """These partitions are this node's now. Looking after them may take long, and the lease must be renewed meanwhile."""
-        self.rounds.once(f"take-over of {min(partitions)}", lambda: self.lookout.take_over(partitions))
+        self.rounds.run_errand(f"take-over of {min(partitions)}", lambda: self.lookout.take_over(partitions))
 
     def _on_asked(self, partitions: Collection[int]) -> None:
         """Another node is to have these partitions."""
