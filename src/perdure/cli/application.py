@@ -6,10 +6,9 @@ from typing import Any
 from cyclopts import App, CycloptsError, Group
 from rich.console import Console
 
-from perdure.cli.commands import ASKING, COMMANDS, LOOKING, RUNNING, TRYING, version_text
+from perdure.cli.commands import COMMANDS, GROUPS, version_text
 from perdure.cli.exits import MEANINGS, Exit
 
-GROUPS = (RUNNING, LOOKING, ASKING, TRYING)
 CODES = "Exit codes: " + "; ".join(f"{code.value} {meaning}" for code, meaning in MEANINGS.items()) + "."
 
 

@@ -17,7 +17,7 @@ class Command(NamedTuple):
     target: str = ""
 
 
-RUNNING, ASKING, LOOKING, TRYING = "Run", "Ask", "Look", "Try"
+RUNNING, ASKING, LOOKING, KEEPING, TRYING = "Run", "Ask", "Look", "Keep", "Try"
 
 COMMANDS: Sequence[Command] = (
     Command("serve", "FILE…", "Run the workflows of these files until told to stop.", RUNNING, "perdure.cli.serve:serve"),
@@ -34,16 +34,20 @@ COMMANDS: Sequence[Command] = (
     Command("resume", "ID", "Try a stalled run again with the code that is served now.", ASKING, "perdure.cli.asking:resume"),
     Command("complete", "KEY [VALUE]", "Give an open call its value.", ASKING, "perdure.cli.asking:complete"),
     Command("fail", "KEY MESSAGE", "End an open call by an error.", ASKING, "perdure.cli.asking:fail"),
+    Command("export", "FILE", "Write runs to a file, for another store.", KEEPING, "perdure.cli.moving:export"),
+    Command("import", "FILE", "Take the runs of a file into a store.", KEEPING, "perdure.cli.moving:import_runs"),
     Command("demo", "", "Kill an image pipeline half-way and watch it finish.", TRYING),
     Command("bench", "", "Measure on this machine, beside its raw ceiling.", TRYING),
 )
+
+GROUPS = (RUNNING, LOOKING, ASKING, KEEPING, TRYING)
 
 
 def plain_help() -> str:
     """Write the help for a machine without the extra ``cli``."""
     width = max(len(f"{command.name} {command.usage}") for command in COMMANDS)
     lines = ["Usage: perdure COMMAND", "", "Durable processes in plain Python."]
-    for group in (RUNNING, LOOKING, ASKING, TRYING):
+    for group in GROUPS:
         lines += ["", f"{group}:"]
         lines += [
             f"  {f'{command.name} {command.usage}'.strip():{width}}  {command.summary}" for command in COMMANDS if command.group == group

@@ -2,8 +2,9 @@
 
 PerdureError
 ├── NotFound ............ the thing named does not exist          RunNotFound CallNotFound DefinitionNotFound DefinitionAmbiguous
-├── Conflict ............ it exists with other content or state   RunConflict SignalConflict RunEnded CallClosed DefinitionConflict
-├── Invalid ............. the input is wrong; do not try again    InvalidOption InvalidArguments InvalidValue CorruptJournal
+├── Conflict ............ it exists, with other content or state  RunConflict SignalConflict RunEnded CallClosed DefinitionConflict
+│                                                                 NodeIsLive
+├── Invalid ............. the input is wrong; do not try again    InvalidOption InvalidArguments InvalidValue InvalidExport CorruptJournal
 ├── Unavailable ......... try again later                         StoreUnavailable EngineClosed AnswerOverdue
 ├── LeaseLost ........... another node has the runs now
 ├── NonDeterministic .... workflow code cannot be replayed        ForbiddenInWorkflow ReplayMismatch
@@ -81,6 +82,12 @@ class DefinitionConflict(Conflict):
     text = "Two {what} are named {name!r} (version {version}): {first} and {second}. Give one of them name=… or version=…."
 
 
+class NodeIsLive(Conflict):
+    text = (
+        "{nodes} moves the runs of {store}; {asked} of open runs needs them at rest. Stop every node of it first, or leave open runs out."
+    )
+
+
 class Invalid(PerdureError):
     kind = "invalid"
 
@@ -95,6 +102,10 @@ class InvalidArguments(Invalid):
 
 class InvalidValue(Invalid):
     text = "{what}: the value does not have the declared type: {problem}."
+
+
+class InvalidExport(Invalid):
+    text = "Line {line} of the export cannot be taken: {problem}. What was whole before it may be there; mend the file and import it again."
 
 
 class CorruptJournal(Invalid):

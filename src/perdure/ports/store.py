@@ -105,13 +105,18 @@ class Loaded(Struct, frozen=True):
 
 
 class RunQuery(Struct, frozen=True, kw_only=True):
-    """Which runs to list: newest first, at most ``limit``. Fields left ``None`` do not filter; ``before`` goes on after a last row."""
+    """Which runs to list: newest first, at most ``limit``. Fields left ``None`` do not filter; ``before`` goes on after a last row.
+
+    ``is_oldest_first`` turns the order round; then ``after`` goes on after a last row.
+    """
 
     status: Status | None = None
     tag: str | None = None
     definition: str | None = None
     parent: RunId | None = None
     before: tuple[int, RunId] | None = None
+    after: tuple[int, RunId] | None = None
+    is_oldest_first: bool = False
     limit: int = 100
 
 
@@ -198,7 +203,7 @@ class Reader(Protocol):
         ...
 
     async def find(self, query: RunQuery) -> list[RunRow]:
-        """Give the rows that the query asks for, newest first."""
+        """Give the rows that the query asks for, in its order."""
         ...
 
     async def transitions(self, run: RunId, after: int, limit: int) -> list[Transition]:

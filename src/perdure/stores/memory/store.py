@@ -104,7 +104,7 @@ class MemoryStore:
 
     async def find(self, query: RunQuery) -> list[RunRow]:
         found = [row for row in self._tables.runs.values() if _answers(row, query)]
-        found.sort(key=_age, reverse=True)
+        found.sort(key=_age, reverse=not query.is_oldest_first)
         return [copy(row) for row in found[: query.limit]]
 
     async def transitions(self, run: RunId, after: int, limit: int) -> list[Transition]:
@@ -183,4 +183,5 @@ def _answers(row: RunRow, query: RunQuery) -> bool:
         and query.definition in (None, row.definition)
         and query.parent in (None, row.parent)
         and (query.before is None or _age(row) < query.before)
+        and (query.after is None or _age(row) > query.after)
     )
