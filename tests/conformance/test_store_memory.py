@@ -15,6 +15,7 @@ from perdure.testing.conformance.store import StoreConformance
 @pytest.mark.covers("M24")
 class TestMemoryStore(StoreConformance):
     is_durable = False
+    tells_news = True
 
     def make_store(self) -> Store:
         return MemoryStore()
@@ -25,6 +26,14 @@ class TestMemoryStore(StoreConformance):
     def crash(self, store: Store) -> None:
         assert isinstance(store, MemoryStore)
         store.break_lease()
+
+
+@pytest.mark.covers("M17", "M26")
+class TestSharedMemoryStore(TestMemoryStore):
+    tells_death = False
+
+    def make_store(self) -> Store:
+        return MemoryStore(partitions=8)
 
 
 def test_a_holder_that_was_declared_dead_writes_nothing_more() -> None:

@@ -89,7 +89,7 @@ def test_a_full_disk_leaves_the_old_state_and_a_store_that_works_when_there_is_r
         with pytest.raises(StoreUnavailable, match="full") as caught:
             await store.commit(large)
         assert isinstance(caught.value.__cause__, sqlite3.OperationalError)
-        assert ([row.id for row in await store.find(RunQuery())], await journal(store, "a"), await store.addressed(9)) == (["a"], [], [])
+        assert ([row.id for row in await store.find(RunQuery())], await journal(store, "a"), await store.addressed([0], 9)) == (["a"], [], [])
         await store._writing.do(lambda connection: connection.execute("pragma max_page_count = 1000000"))
         await store.commit(large)
         assert len(await journal(store, "a")) == 2
@@ -129,7 +129,7 @@ def test_a_killed_node_leaves_whole_batches_and_its_lease_can_be_taken_at_once(p
         assert acknowledged <= len(numbers) <= acknowledged + 1
         for run in range(5):
             assert [number for number, _ in await journal(store, f"r{run}")] == numbers
-        assert [int(item.id) for item in await store.addressed(10_000)] == numbers
+        assert [int(item.id) for item in await store.addressed([0], 10_000)] == numbers
         assert len(await store.find(RunQuery(limit=10_000))) == len(await store.blobs([str(number) for number in numbers])) == len(numbers)
         assert await take(store, "b", now_us=2) == 2
 
@@ -219,10 +219,10 @@ def test_a_closed_store_says_so(path: Path) -> None:
     async def run() -> None:
         store = SqliteStore(path)
         with pytest.raises(EngineClosed):
-            await store.held()
+            await store.held([0])
         await store.open()
         await store.close()
-        for request in (store.commit(Batch()), store.held(), store.take_lease("a", 1, 1)):
+        for request in (store.commit(Batch()), store.held([0]), store.take_lease("a", 1, 1)):
             with pytest.raises(EngineClosed):
                 await request
 
@@ -237,7 +237,7 @@ def test_commits_of_two_handles_take_turns(path: Path) -> None:
         node = (store.commit(Batch(epoch, rows=[step("a", number)])) for number in range(1, 201))
         clients = (other.commit(Batch(posts=[message("a", str(number))])) for number in range(1, 201))
         await asyncio.gather(*node, *clients)
-        assert (len(await journal(store, "a")), len(await store.addressed(1_000))) == (200, 200)
+        assert (len(await journal(store, "a")), len(await store.addressed([0], 1_000))) == (200, 200)
         await other.close()
 
     _with(path, scenario)
@@ -246,9 +246,9 @@ def test_commits_of_two_handles_take_turns(path: Path) -> None:
 def test_the_store_s_own_commits_are_no_news(path: Path) -> None:
     # SQLite counts the commits of other connections only, and only for the connection that asks: it must be the one that writes.
     async def scenario(store: SqliteStore) -> None:
-        assert not await store.has_news()
+        assert not await store.has_news([0])
         await put(store, start("a"))
-        assert not await store.has_news()
+        assert not await store.has_news([0])
 
     _with(path, scenario)
 

@@ -17,6 +17,7 @@ CORE = frozenset({"perdure", "msgspec"})
 PLACES: dict[str, tuple[str, ...]] = {
     # The bench lays the bare driver beside the store: what it could do with nothing around it.
     "sqlite3": ("perdure.stores.sqlite", "perdure.bench.raw"),
+    "asyncpg": ("perdure.stores.postgres",),
     "cryptography": ("perdure.codecs.encryption",),
     "uvloop": ("perdure.app", "perdure.blocking", "perdure.cli", "perdure.bench"),
     "rich": ("perdure.cli", "perdure.demo", "perdure.bench"),
@@ -35,7 +36,9 @@ NAME_ADAPTERS = ("perdure.app", "perdure.testing", *ADAPTERS)
 SURFACES = ("perdure.cli", "perdure.dashboard", "perdure.api")
 
 # These modules cannot be imported without their extra. All others can.
-NEED_EXTRAS = ("perdure.codecs.encryption", "perdure.testing", "perdure.cli", "perdure.demo", "perdure.bench", "perdure.__main__")
+NEED_EXTRAS = (
+    "perdure.stores.postgres", "perdure.codecs.encryption", "perdure.testing", "perdure.cli", "perdure.demo", "perdure.bench", "perdure.__main__",
+)  # fmt: skip
 
 # `python -c` with this first finds none of the products of the extras, installed or not.
 WITHOUT_EXTRAS = f"""

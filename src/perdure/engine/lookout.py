@@ -24,12 +24,13 @@ class Lookout:
 
     async def take_over(self, partitions: Collection[int]) -> None:
         """The runs of these partitions that were in flight, that are due, that have messages or are stalled, are on their way."""
-        for run in await self._store.held(partitions):
+        clock = self._node.around.clock
+        for run in await patiently(clock, lambda: self._store.held(partitions)):
             self._node.fetcher.ask_for(run)
-        await self._ask_for_stalled(partitions)
+        await patiently(clock, lambda: self._ask_for_stalled(partitions))
         await self.look_for_due()
-        await self._store.has_news(self._node.share.mine)
-        await self._node.postroom.look()
+        await patiently(clock, lambda: self._store.has_news(self._node.share.mine))
+        await patiently(clock, self._node.postroom.look)
 
     async def _ask_for_stalled(self, partitions: Collection[int]) -> None:
         """A restart may have brought mended code: every stalled run is tried again."""

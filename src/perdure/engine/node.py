@@ -1,5 +1,6 @@
 """A node: it advances the runs of the partitions that it holds. Protects from runs being forgotten by a crash, a restart or a deploy."""
 
+import asyncio
 import logging
 from collections.abc import Callable, Collection, Sequence
 from random import Random
@@ -91,6 +92,7 @@ class Node:
         self.handover: Handover = Handover(self)
         self.desk: Desk = Desk(self)
         self._on_fenced = on_lost
+        self._farewell: asyncio.Task[None] | None = None
         self._unsubscribe: Callable[[], None] = lambda: None
         self._stop_listening: Callable[[], None] = lambda: None
         self._wire()
@@ -104,7 +106,7 @@ class Node:
         self.pump.on_post = self._on_post
         self.committer.on_written = self.herald.written
         self.dispatcher.leaving = self.share.leaving
-        self.tenure.on_taken = self.lookout.take_over
+        self.tenure.on_taken = self._on_taken
         self.tenure.on_asked = self._on_asked
         self.tenure.on_lost = self._on_lost
         self.starter.on_parked = self.fetcher.note_parked
@@ -133,6 +135,10 @@ class Node:
         self.rounds.every("lease", self.tenure.pause_us, self.tenure.renew)
         return self.is_open
 
+    def _on_taken(self, partitions: Collection[int]) -> None:
+        """These partitions are this node's now. Looking after them may take long, and the lease must be renewed meanwhile."""
+        self.rounds.once(f"take-over of {min(partitions)}", lambda: self.lookout.take_over(partitions))
+
     def _on_asked(self, partitions: Collection[int]) -> None:
         """Another node is to have these partitions."""
         self.rounds.once("handover", lambda: self.handover.give(partitions, patience_us=self.around.lease_us // 2))
@@ -148,6 +154,8 @@ class Node:
     def _on_lost(self, error: BaseException) -> None:
         logger.error("node %s has stopped: %s", self.name, error)
         self._stop()
+        # What it had under way is another node's now; whatever it says would be dropped.
+        self._farewell = asyncio.get_running_loop().create_task(self.around.performer.close())
         self._on_fenced(error)
 
     async def drain(self) -> None:

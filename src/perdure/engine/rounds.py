@@ -26,12 +26,7 @@ class Rounds:
         """``work`` is done again and again, one round after the other, each a task of its own, with that pause before each."""
 
         async def one_round() -> None:
-            try:
-                await work()
-            except asyncio.CancelledError:
-                raise
-            except Exception as error:
-                logger.warning("%s of node %s: %s", name, self._node, error)
+            await self._try(name, work)
             again()
 
         def again() -> None:
@@ -49,7 +44,15 @@ class Rounds:
     def once(self, name: str, work: Work) -> None:
         """One round is under way."""
         if name not in self._tasks or self._tasks[name].done():
-            self._tasks[name] = asyncio.get_running_loop().create_task(work())
+            self._tasks[name] = asyncio.get_running_loop().create_task(self._try(name, work))
+
+    async def _try(self, name: str, work: Work) -> None:
+        try:
+            await work()
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            logger.warning("%s of node %s: %s", name, self._node, error)
 
     def close(self) -> None:
         """No round begins any more, and those under way are cancelled, but for the one that calls this."""

@@ -1,8 +1,9 @@
 """A node's lease and its share of the partitions. Protects from a dead node's runs waiting, and from two nodes that both go on (G1)."""
 
 import logging
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Callable, Collection
 
+from perdure.engine.patience import patiently
 from perdure.engine.sharing.share import Share, plan
 from perdure.model.errors import EngineClosed
 from perdure.ports.clock import Clock
@@ -26,10 +27,12 @@ class Tenure:
         self._name = name
         self._lease_us = lease_us
         self._next_end_us: int | None = None
+        self._end_us = 0
+        self._giving: set[int] = set()
         self.is_leaving = False
         self.share = Share(store.traits.partitions)
         self.epoch = 0
-        self.on_taken: Callable[[Collection[int]], Awaitable[None]]
+        self.on_taken: Callable[[Collection[int]], None]
         self.on_asked: Callable[[Collection[int]], None]
         self.on_lost: Callable[[BaseException], None]
 
@@ -39,6 +42,7 @@ class Tenure:
         if epoch is None:
             return False
         self.epoch = epoch
+        self._end_us = self._clock.now_us() + self._lease_us
         return True
 
     async def renew(self) -> None:
@@ -49,17 +53,22 @@ class Tenure:
             return
         if survey.now_us is not None:
             self._clock.calibrate(survey.now_us)
+        # After a time without the store all leases have ended, and those who renew a moment later are not dead.
+        was_away, self._end_us = self._clock.now_us() > self._end_us, self._clock.now_us() + self._lease_us
         self._note_ends(survey)
-        await self._balance(survey)
+        if not was_away:
+            await self._balance(survey)
 
     async def _balance(self, survey: Survey) -> None:
         wanted = plan(survey, self.epoch)
+        # The store may say of some that they are this node's already: the answer to an earlier request was lost on the way.
+        fresh = {number for number, holder in enumerate(survey.holders) if holder == self.epoch}
         if wanted.take and not self.is_leaving:
-            taken = await self._store.take_partitions(self.epoch, wanted.take, self._clock.now_us())
-            fresh = frozenset(taken) - self.share.held
-            if fresh:
-                self.share.take(fresh)
-                await self.on_taken(fresh)
+            fresh |= set(await self._store.take_partitions(self.epoch, wanted.take, self._clock.now_us()))
+        fresh -= self.share.held | self._giving
+        if fresh:
+            self.share.take(fresh)
+            self.on_taken(fresh)
         # One that is on its way out already is not asked for again.
         if given := frozenset(wanted.give) & self.share.mine:
             self.on_asked(given)
@@ -76,8 +85,10 @@ class Tenure:
 
     async def give(self, numbers: Collection[int]) -> None:
         """Partitions with which this node is done are free for others."""
+        self._giving |= set(numbers)
         self.share.leave(numbers)
-        await self._store.give_partitions(self.epoch, sorted(numbers))
+        await patiently(self._clock, lambda: self._store.give_partitions(self.epoch, sorted(numbers)))
+        self._giving -= set(numbers)
 
     async def end(self) -> None:
         """The node has gone."""

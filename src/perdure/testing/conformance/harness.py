@@ -1,7 +1,7 @@
 """What a store's harness gives to the suite, and what the suite's tests share."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, ClassVar
 
@@ -18,11 +18,12 @@ class StoreHarness:
     """Names the store under test. Override what is not true of it.
 
     ``is_durable``: what was committed is there in a store opened later. ``tells_death``: a holder that died is known at once, and one that
-    lives keeps the lease however late it is; without it the lease's end is all that counts.
+    lives keeps the lease however late it is; without it the lease's end is all that counts. ``tells_news``: hints go from handle to handle.
     """
 
     is_durable: ClassVar[bool] = True
     tells_death: ClassVar[bool] = True
+    tells_news: ClassVar[bool] = False
 
     def make_store(self) -> Store:
         """Give a new store, empty and not open."""
@@ -31,6 +32,9 @@ class StoreHarness:
     def other_store(self, store: Store) -> Store:
         """Give a second handle on the same data, not open, as another process has; ``store`` itself if it is shared as it is."""
         raise NotImplementedError
+
+    async def until_heard(self, store: Store) -> None:
+        """Hints that others announce from now on reach the subscribers of ``store``."""
 
     def crash(self, store: Store) -> None:
         """The process of ``store`` dies: it says no farewell, and does nothing more."""
@@ -81,6 +85,11 @@ def change(run: str, status: Status = Status.WAITING, *, wake_us: int | None = N
 
 def message(run: str, id: str, body: bytes = b"{}", data: bytes | None = None) -> InboxItem:
     return InboxItem(RunId(run), id, 3_000, body, data)
+
+
+def every(store: Store) -> Sequence[int]:
+    """All partitions that there are."""
+    return range(store.traits.partitions)
 
 
 async def take(store: Store, node: str = "a", now_us: int = 1) -> int:

@@ -8,7 +8,7 @@ import pytest
 from perdure.model.ids import RunId
 from perdure.model.run import Status
 from perdure.ports.store import Batch, RunQuery, Store
-from perdure.testing.conformance.harness import StoreHarness, change, journal, message, promise, put, start, step, take
+from perdure.testing.conformance.harness import StoreHarness, change, every, journal, message, promise, put, start, step, take
 
 A = RunId("a")
 
@@ -137,31 +137,32 @@ class AgendaPromises(StoreHarness):
     async def test_held_runs_are_those_whose_row_says_so(self, store: Store) -> None:
         await put(store, start("a"), start("b", wake_us=5), start("c", wake_us=None), start("d"))
         await store.commit(Batch(changes=[change("a", wake_us=9), change("c", wake_us=0)]))
-        assert sorted(await store.held()) == ["c", "d"]
+        assert sorted(await store.held(every(store))) == ["c", "d"]
 
     @promise
     async def test_due_runs_come_earliest_first(self, store: Store) -> None:
         await put(store, start("held"), start("a", wake_us=30), start("c", wake_us=10), start("b", wake_us=20), start("n", wake_us=None))
-        assert [await store.due(now_us, 9) for now_us in (9, 10, 29, 99)] == [[], ["c"], ["c", "b"], ["c", "b", "a"]]
-        assert await store.due(99, 2) == ["c", "b"]
+        assert [await store.due(every(store), now_us, 9) for now_us in (9, 10, 29, 99)] == [[], ["c"], ["c", "b"], ["c", "b", "a"]]
+        assert await store.due(every(store), 99, 2) == ["c", "b"]
 
     @promise
     async def test_the_next_wake_is_the_earliest_of_those_that_are_not_held(self, store: Store) -> None:
-        assert await store.next_wake_us() is None
+        assert await store.next_wake_us(every(store)) is None
         await put(store, start("held"), start("n", wake_us=None))
-        assert await store.next_wake_us() is None
+        assert await store.next_wake_us(every(store)) is None
         await put(store, start("b", wake_us=20), start("a", wake_us=10))
-        assert await store.next_wake_us() == 10
+        assert await store.next_wake_us(every(store)) == 10
         await store.commit(Batch(changes=[change("a")]))
-        assert await store.next_wake_us() == 20
+        assert await store.next_wake_us(every(store)) == 20
 
     @promise
     async def test_the_commit_of_another_writer_is_news(self, store: Store) -> None:
+        await put(store, start("a"))
         async with self.another(store) as other:
             for number in range(3):
-                await store.has_news()
+                await store.has_news(every(store))
                 await other.commit(Batch(posts=[message("a", str(number))]))
-                assert await store.has_news()
+                assert await store.has_news(every(store))
 
 
 class OpeningPromises(StoreHarness):
@@ -189,7 +190,7 @@ class OpeningPromises(StoreHarness):
         async with self.another(store) as later:
             (loaded,) = await later.load([A])
             assert (loaded.row, loaded.transitions, loaded.inbox) == (batch.starts[0], batch.rows, batch.posts)
-            assert (await later.blobs(["h"]), await journal(later, "a"), await later.held()) == ({"h": b"x"}, [(1, b"[1]")], [A])
+            assert (await later.blobs(["h"]), await journal(later, "a"), await later.held(every(later))) == ({"h": b"x"}, [(1, b"[1]")], [A])
             assert await take(later, "b") > epoch
 
     @promise

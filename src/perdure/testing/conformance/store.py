@@ -11,12 +11,24 @@ Tests are plain functions that run their own event loop; no plug-in is needed. C
 
 from perdure.testing.conformance.commits import CommitPromises
 from perdure.testing.conformance.harness import StoreHarness
-from perdure.testing.conformance.leases import LeasePromises
+from perdure.testing.conformance.leases import LeasePromises, OneNodePromises
 from perdure.testing.conformance.messages import MessagePromises
 from perdure.testing.conformance.reads import AgendaPromises, OpeningPromises, ReadPromises
+from perdure.testing.conformance.sharing import SharingPromises
+from perdure.testing.conformance.writers import ManyWritersPromises
 
 __all__ = ["StoreConformance", "StoreHarness"]
 
 
-class StoreConformance(CommitPromises, MessagePromises, LeasePromises, ReadPromises, AgendaPromises, OpeningPromises):
+class StoreConformance(
+    CommitPromises,
+    MessagePromises,
+    LeasePromises,
+    OneNodePromises,
+    SharingPromises,
+    ManyWritersPromises,
+    ReadPromises,
+    AgendaPromises,
+    OpeningPromises,
+):
     """Every promise of `perdure.ports.store`."""

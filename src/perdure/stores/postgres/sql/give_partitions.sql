@@ -1,0 +1,1 @@
+select {schema}.give_partitions_1($1, $2)

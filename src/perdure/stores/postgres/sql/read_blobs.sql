@@ -1,0 +1,1 @@
+select hash, data from {schema}.blob where hash = any ($1::text[])

@@ -1,0 +1,1 @@
+select value from {schema}.setting where name = $1

@@ -1,0 +1,1 @@
+select {schema}.release_lease_1($1)

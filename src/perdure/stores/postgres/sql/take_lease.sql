@@ -1,0 +1,1 @@
+select {schema}.take_lease_1($1, $2, $3, $4)
