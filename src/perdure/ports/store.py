@@ -21,6 +21,8 @@ from msgspec import Struct, field
 
 from perdure.model.durability import Durability
 from perdure.model.ids import CallName, RunId
+from perdure.model.payload import blobs_named
+from perdure.model.retention import Outdated
 from perdure.model.run import RunChange, RunRow, Status, Transition
 
 
@@ -93,6 +95,24 @@ class Batch(Struct):
     replaced: set[RunId] = field(default_factory=set)
     heartbeats: list[Heartbeat] = field(default_factory=list)
     durability: Durability | None = None
+
+
+class BlobUse(Struct, frozen=True, gc=False):
+    """A run, or the reply of that id, refers to a blob."""
+
+    hash: str
+    owner: str
+    is_reply: bool = False
+
+
+def uses_of(batch: Batch) -> set[BlobUse]:
+    """Give the references to the blobs of a batch that are in it."""
+    if not batch.blobs:
+        return set()
+    texts = [*((row.facts, row.run) for row in batch.rows), *((item.body, item.run) for item in batch.posts)]
+    uses = {BlobUse(hash, owner) for text, owner in texts for hash in blobs_named(text)}
+    uses |= {BlobUse(hash, reply.id, is_reply=True) for reply in batch.replies for hash in blobs_named(reply.body)}
+    return {use for use in uses if use.hash in batch.blobs}
 
 
 class Loaded(Struct, frozen=True):
@@ -249,8 +269,24 @@ class Agenda(Protocol):
         """Tell whether another writer may have left something since the last call. Cheap; may say yes too often, never no wrongly."""
         ...
 
+
+class Pruning(Protocol):
+    """Deletes what nobody needs any more. Other writers go on meanwhile."""
+
+    async def prune_runs(self, outdated: Outdated, partitions: Collection[int], *, limit: int) -> int:
+        """Up to ``limit`` of these runs are gone, with all that belongs to them; gives their number.
+
+        Blobs go too, if no other run, message or reply refers to them. A reference counts from the commit that has both it and its blob,
+        so every commit that writes a reference has the blob in it; what a commit has is there after it, whoever prunes meanwhile.
+        """
+        ...
+
+    async def count_outdated(self, outdated: Outdated) -> int:
+        """Give the number of these runs, in all partitions."""
+        ...
+
     async def prune_replies(self, before_us: int) -> int:
-        """Replies written before that instant are gone; gives their number."""
+        """Replies written before that instant are gone, with blobs that nothing else refers to; gives their number."""
         ...
 
 
@@ -278,7 +314,7 @@ class News(Protocol):
         ...
 
 
-class Store(Writer, Leases, Reader, Agenda, News, Protocol):
+class Store(Writer, Leases, Reader, Agenda, Pruning, News, Protocol):
     """A whole store. ``name`` is what errors call it, such as the URL without secrets."""
 
     @property

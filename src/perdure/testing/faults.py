@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from perdure.model.durability import Durability
 from perdure.model.errors import StoreUnavailable
 from perdure.model.ids import RunId
+from perdure.model.retention import Outdated
 from perdure.model.run import RunRow, Transition
 from perdure.ports.store import Batch, Hint, InboxItem, Loaded, Reply, RunQuery, Store, Survey, Traits
 from perdure.stores.memory import MemoryStore
@@ -155,6 +156,12 @@ class FaultyStore:
 
     def subscribe(self, heard: Callable[[Hint], None]) -> Callable[[], None]:
         return self.inner.subscribe(heard)
+
+    async def prune_runs(self, outdated: Outdated, partitions: Collection[int], *, limit: int) -> int:
+        return await self.inner.prune_runs(outdated, partitions, limit=limit)
+
+    async def count_outdated(self, outdated: Outdated) -> int:
+        return await self.inner.count_outdated(outdated)
 
     async def prune_replies(self, before_us: int) -> int:
         return await self.inner.prune_replies(before_us)

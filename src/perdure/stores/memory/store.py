@@ -17,6 +17,7 @@ from copy import copy
 from perdure.model.durability import Durability
 from perdure.model.errors import Internal, LeaseLost, Unsupported
 from perdure.model.ids import RunId
+from perdure.model.retention import Outdated
 from perdure.model.run import HELD, RunRow, Transition
 from perdure.ports.store import Batch, Hint, InboxItem, Loaded, Reply, RunQuery, Survey, Traits
 from perdure.stores.memory.seats import Seats
@@ -164,11 +165,26 @@ class MemoryStore:
         self._listeners.append(heard)
         return lambda: self._listeners.remove(heard) if heard in self._listeners else None
 
+    async def prune_runs(self, outdated: Outdated, partitions: Collection[int], *, limit: int) -> int:
+        found = [row.id for row in self._outdated(outdated) if row.partition in partitions][:limit]
+        for run in found:
+            self._tables.delete(run)
+            self._tables.drop_uses(run)
+        return len(found)
+
+    async def count_outdated(self, outdated: Outdated) -> int:
+        return len(self._outdated(outdated))
+
+    def _outdated(self, outdated: Outdated) -> list[RunRow]:
+        rows = self._tables.runs.values()
+        return [row for row in rows if row.status is outdated.status and row.status.is_final and row.updated_us < outdated.before_us]
+
     async def prune_replies(self, before_us: int) -> int:
         replies = self._tables.replies
         old = [id for id, reply in replies.items() if reply.at_us < before_us]
         for id in old:
             del replies[id]
+            self._tables.drop_uses(id, is_reply=True)
         return len(old)
 
 

@@ -47,6 +47,7 @@ class Reader:
     async def find(self, query: RunQuery) -> list[RunRow]:
         conditions, values = _conditions(query)
         sql = self._statements["find_runs"].replace("{conditions}", conditions.replace("{schema}", self._schema))
+        sql = sql.replace("{direction}", "asc" if query.is_oldest_first else "desc")
         return [unpack_run(found) for found in await self._link.fetch(sql, query.limit, *values, again=True)]
 
     async def transitions(self, run: RunId, after: int, limit: int) -> list[Transition]:
@@ -88,6 +89,7 @@ def _conditions(query: RunQuery) -> tuple[str, list[Any]]:
         ("parent = {}", (query.parent,)),
         ("id in (select t.run from {schema}.tag as t where t.tag = {})", (query.tag,)),
         ("(created_us, id) < ({}, {})", query.before or (None,)),
+        ("(created_us, id) > ({}, {})", query.after or (None,)),
     ]
     texts: list[str] = []
     values: list[Any] = []

@@ -23,6 +23,7 @@ from typing import Final
 
 from perdure.model.durability import Durability
 from perdure.model.ids import RunId
+from perdure.model.retention import Outdated
 from perdure.model.run import RunRow, Transition
 from perdure.ports.store import Batch, Hint, InboxItem, Loaded, Reply, RunQuery, Survey, Traits
 from perdure.stores.postgres.cluster import Cluster
@@ -171,6 +172,14 @@ class PostgresStore:
 
     def subscribe(self, heard: Callable[[Hint], None]) -> Callable[[], None]:
         return self._news.subscribe(heard)
+
+    async def prune_runs(self, outdated: Outdated, partitions: Collection[int], *, limit: int) -> int:
+        given = (outdated.status.value, outdated.before_us, list(partitions), limit)
+        return int((await self._reading.fetch(self._statements["prune_runs"], *given, again=True))[0][0])
+
+    async def count_outdated(self, outdated: Outdated) -> int:
+        rows = await self._reading.fetch(self._statements["count_outdated"], outdated.status.value, outdated.before_us, again=True)
+        return int(rows[0][0])
 
     async def prune_replies(self, before_us: int) -> int:
         rows = await self._reading.fetch(self._statements["prune_replies"], before_us, again=True)

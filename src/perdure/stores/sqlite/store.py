@@ -21,9 +21,11 @@ from pathlib import Path
 from perdure.model.durability import Durability
 from perdure.model.errors import Unsupported
 from perdure.model.ids import RunId
+from perdure.model.retention import Outdated
 from perdure.model.run import RunRow, Transition
 from perdure.ports.store import Batch, Hint, InboxItem, Loaded, NodeSeat, Reply, RunQuery, Survey, Traits
 from perdure.stores.sqlite.lease import Lease, NodeLock
+from perdure.stores.sqlite.pruner import Pruner
 from perdure.stores.sqlite.reader import Reader
 from perdure.stores.sqlite.schema import connect_reader, connect_writer
 from perdure.stores.sqlite.statements import read_statements
@@ -47,6 +49,7 @@ class SqliteStore:
         self._reader = Reader(self._statements)
         self._writer = Writer(self._statements, self._reader)
         self._lease = Lease(self._statements, self._lock)
+        self._pruner = Pruner(self._statements)
         self._version = 0
         self._holder: int | None = None
 
@@ -164,9 +167,16 @@ class SqliteStore:
         """Nobody is ever heard."""
         return lambda: None
 
+    async def prune_runs(self, outdated: Outdated, partitions: Collection[int], *, limit: int) -> int:
+        if not partitions:
+            return 0
+        return await self._writing.do(lambda connection: self._pruner.prune_runs(connection, outdated, limit))
+
+    async def count_outdated(self, outdated: Outdated) -> int:
+        return await self._reading.do(lambda connection: self._pruner.count(connection, outdated))
+
     async def prune_replies(self, before_us: int) -> int:
-        sql = self._statements["prune_replies"]
-        return await self._writing.do(lambda connection: connection.execute(sql, (before_us,)).rowcount)
+        return await self._writing.do(lambda connection: self._pruner.prune_replies(connection, before_us))
 
 
 def _data_version(connection: sqlite3.Connection) -> int:

@@ -190,7 +190,11 @@ class OpeningPromises(StoreHarness):
         async with self.another(store) as later:
             (loaded,) = await later.load([A])
             assert (loaded.row, loaded.transitions, loaded.inbox) == (batch.starts[0], batch.rows, batch.posts)
-            assert (await later.blobs(["h"]), await journal(later, "a"), await later.held(every(later))) == ({"h": b"x"}, [(1, b"[1]")], [A])
+            assert (await later.blobs(["h"]), await journal(later, "a"), await later.held(every(later))) == (
+                {"h": b"x"},
+                [(1, b"[1]")],
+                [A],
+            )
             assert await take(later, "b") > epoch
 
     @promise

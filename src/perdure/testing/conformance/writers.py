@@ -19,8 +19,12 @@ class ManyWritersPromises(StoreHarness):
             epoch = await take(store)
             second = epoch if store.traits.partitions == 1 else await take(other, "b")
             await put(store, start("x"), start("y"))
-            nodes = [store.commit(Batch(epoch, [start(f"a{at}")], rows=[step("x", at)], posts=[message("y", f"x{at}")])) for at in range(1, 41)]
-            nodes += [other.commit(Batch(second, [start(f"b{at}")], rows=[step("y", at)], posts=[message("x", f"y{at}")])) for at in range(1, 41)]
+            nodes = [
+                store.commit(Batch(epoch, [start(f"a{at}")], rows=[step("x", at)], posts=[message("y", f"x{at}")])) for at in range(1, 41)
+            ]
+            nodes += [
+                other.commit(Batch(second, [start(f"b{at}")], rows=[step("y", at)], posts=[message("x", f"y{at}")])) for at in range(1, 41)
+            ]
             clients = [handle.commit(Batch(posts=[message("x", f"c{at}")])) for at in range(40) for handle in (store, other)]
             await asyncio.gather(*nodes, *clients)
         assert [number for number, _ in await journal(store, "x")] == list(range(1, 41)) == [n for n, _ in await journal(store, "y")]
@@ -71,7 +75,9 @@ class ManyWritersPromises(StoreHarness):
     async def test_a_batch_without_journal_rows_may_be_committed_again(self, store: Store) -> None:
         epoch = await take(store)
         await put(store, start("a"))
-        batch = Batch(epoch, changes=[change("a", wake_us=5, reason="why")], blobs={"h": b"x"}, posts=[message("a", "m"), message("a", "n")])
+        batch = Batch(
+            epoch, changes=[change("a", wake_us=5, reason="why")], blobs={"h": b"x"}, posts=[message("a", "m"), message("a", "n")]
+        )
         batch.replies, batch.consumed, batch.heartbeats = [Reply("q", 1, b"")], [(A, "n")], [Heartbeat(A, CallName("1"), 1, b"")]
         for _ in range(3):
             assert await store.commit(batch) == {}

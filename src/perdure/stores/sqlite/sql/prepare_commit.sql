@@ -10,7 +10,7 @@
 create temp view batch as
 select
     null as epoch, null as replaced, null as starts, null as tags, null as blobs, null as rows, null as heartbeats, null as changes,
-    null as truncated, null as posts, null as consumed, null as replies, null as bytes;
+    null as truncated, null as posts, null as consumed, null as replies, null as uses, null as bytes;
 
 -- One row per changed run, so that two changes of one run in a batch apply in order.
 create temp view change as
@@ -60,6 +60,8 @@ create temp trigger batch_write instead of insert on batch begin
     insert or ignore into tag select value->>0, value->>1 from json_each(new.tags);
 
     insert or ignore into blob select value->>0, substr(new.bytes, value->>1, value->>2) from json_each(new.blobs);
+
+    insert or ignore into blob_use select value->>0, value->>1, value->>2 from json_each(new.uses);
 
     insert into journal
     select
