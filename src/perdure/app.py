@@ -26,6 +26,7 @@ from perdure.model.errors import CallNotFound, EngineClosed, InvalidOption, RunC
 from perdure.model.failure import failure_of
 from perdure.model.ids import RunId, split_call_key
 from perdure.model.limits import Limits
+from perdure.model.retention import FOREVER, Retention
 from perdure.model.run import HELD, RunRow, Status
 from perdure.model.stimulus import Begun, Failed, Succeeded
 from perdure.ports.clock import Alarm, Clock, Entropy, pause
@@ -46,13 +47,30 @@ STANDBY_US = 500_000
 
 
 def open_store(url: str) -> Store:
-    """Give the store that a URL names: ``memory://``, ``sqlite:///relative.db`` or ``sqlite:////absolute.db``. Raises `InvalidOption`."""
+    """Give the store that a URL names: ``memory://``, ``sqlite:///relative.db``, ``sqlite:////absolute.db`` or ``postgresql://…``.
+
+    Raises `InvalidOption`, and `Unsupported` where the product's driver is not installed.
+    """
     scheme, separator, rest = url.partition("://")
     if scheme == "memory" and separator:
         return MemoryStore()
     if scheme == "sqlite" and rest.startswith("/") and len(rest) > 1:
         return SqliteStore(Path(rest[1:]).expanduser(), name=url)
-    raise InvalidOption(option="the store's URL", found=repr(url), expected='"memory://" or "sqlite:///file.db"')
+    if scheme in ("postgresql", "postgres") and separator:
+        return _open_postgres(url)
+    raise InvalidOption(
+        option="the store's URL", found=repr(url), expected='"memory://", "sqlite:///file.db" or "postgresql://host/database"'
+    )
+
+
+def _open_postgres(url: str) -> Store:
+    try:
+        from perdure.stores.postgres import PostgresStore
+    except ModuleNotFoundError as error:
+        if error.name != "asyncpg":
+            raise
+        raise Unsupported(what="A store in PostgreSQL", why="its driver is missing: pip install 'perdure[postgres]'") from error
+    return PostgresStore(url)
 
 
 class Seat:
@@ -146,7 +164,8 @@ class Engine:
     The first engine on a store is its node: it moves the runs. Others in other processes use the same methods, reach the node through the
     store, and one of them takes over when the node ends. ``codecs`` change payloads on their way to the store, in order; ``known_codecs``
     are only read with (keys that were rotated out). ``drain``: how long `close` waits for attempts under way. ``threads``: plain actions
-    that run at once. ``is_client``: never become the node.
+    that run at once. ``is_client``: never become the node. ``retention``: how long the node keeps
+    runs that have ended.
     """
 
     def __init__(
@@ -155,6 +174,7 @@ class Engine:
         *,
         registry: Registry | Bindings | None = None,
         limits: Limits | None = None,
+        retention: Retention = FOREVER,
         codecs: Sequence[Codec] = (),
         known_codecs: Sequence[Codec] = (),
         drain: Span = "30s",
@@ -167,6 +187,8 @@ class Engine:
         entropy: Entropy | None = None,
     ) -> None:
         self._limits = limits or Limits()
+        self._retention = retention
+        retention.check()
         self._serializer = Serializer(codecs, known_codecs, self._limits.payload_bytes_max)
         self._registry = (registry or default_registry).bound()
         self._store = open_store(store) if isinstance(store, str) else store
@@ -192,7 +214,7 @@ class Engine:
         transactions = cast(Transactions, self._store) if self._store.traits.is_transactional else None
         performer = LocalPerformer(self._clock, self._serializer, self._threads, Transactor(self._store, transactions))
         tools = Tools(self._serializer, self._limits, self._registry.bind)
-        around = Surroundings(self._store, self._clock, self._entropy, self._registry, performer, tools, self._lease_us)
+        around = Surroundings(self._store, self._clock, self._entropy, self._registry, performer, tools, self._lease_us, self._retention)
         return Node(around, name=self._name, on_lost=on_lost)
 
     # Life.

@@ -18,6 +18,7 @@ from perdure.model.duration import MICROSECONDS, Span, span_us
 from perdure.model.errors import EngineClosed, Unsupported
 from perdure.model.ids import RunId
 from perdure.model.limits import Limits
+from perdure.model.retention import FOREVER, Retention
 from perdure.model.run import RunRow, Status
 from perdure.ports.clock import Clock, Entropy
 from perdure.ports.store import Store
@@ -185,6 +186,7 @@ class Engine:
         *,
         registry: Registry | Bindings | None = None,
         limits: Limits | None = None,
+        retention: Retention = FOREVER,
         codecs: Sequence[Codec] = (),
         known_codecs: Sequence[Codec] = (),
         drain: Span = "30s",
@@ -200,6 +202,7 @@ class Engine:
             store,
             registry=registry,
             limits=limits,
+            retention=retention,
             codecs=codecs,
             known_codecs=known_codecs,
             drain=drain,

@@ -18,6 +18,7 @@ from perdure.engine.keeping import kept_outcome
 from perdure.engine.loader import Loader
 from perdure.engine.lookout import Lookout
 from perdure.engine.postroom import Postroom
+from perdure.engine.pruner import Pruner
 from perdure.engine.pump import Pump
 from perdure.engine.roster import Roster
 from perdure.engine.rounds import Rounds
@@ -28,6 +29,7 @@ from perdure.engine.starter import Starter
 from perdure.engine.transition import Transitions
 from perdure.engine.wakes import Wakes
 from perdure.model.call import Attempt, Outcome
+from perdure.model.retention import FOREVER, Retention
 from perdure.ports.clock import Clock, Entropy, pause
 from perdure.ports.definitions import Definitions
 from perdure.ports.performer import Performer
@@ -50,6 +52,7 @@ class Surroundings(Struct, frozen=True):
     performer: Performer
     tools: Tools
     lease_us: int = 10_000_000
+    retention: Retention = FOREVER
 
 
 class Node:
@@ -91,6 +94,7 @@ class Node:
         self.lookout: Lookout = Lookout(self)
         self.handover: Handover = Handover(self)
         self.desk: Desk = Desk(self)
+        self.pruner: Pruner = Pruner(around.store, around.clock, around.retention, lambda: self.share.mine)
         self._on_fenced = on_lost
         self._farewell: asyncio.Task[None] | None = None
         self._unsubscribe: Callable[[], None] = lambda: None
@@ -133,6 +137,7 @@ class Node:
         self._unsubscribe = self.around.store.subscribe(self.lookout.on_hint)
         self.rounds.every("poll", self.lookout.pause_us, self.lookout.poll)
         self.rounds.every("lease", self.tenure.pause_us, self.tenure.renew)
+        self.rounds.every("prune", self.pruner.pause_us, self.pruner.run_once)
         return self.is_open
 
     def _on_taken(self, partitions: Collection[int]) -> None:
