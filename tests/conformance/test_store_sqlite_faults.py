@@ -89,7 +89,11 @@ def test_a_full_disk_leaves_the_old_state_and_a_store_that_works_when_there_is_r
         with pytest.raises(StoreUnavailable, match="full") as caught:
             await store.commit(large)
         assert isinstance(caught.value.__cause__, sqlite3.OperationalError)
-        assert ([row.id for row in await store.find(RunQuery())], await journal(store, "a"), await store.addressed([0], 9)) == (["a"], [], [])
+        assert ([row.id for row in await store.find(RunQuery())], await journal(store, "a"), await store.addressed([0], 9)) == (
+            ["a"],
+            [],
+            [],
+        )
         await store._writing.do(lambda connection: connection.execute("pragma max_page_count = 1000000"))
         await store.commit(large)
         assert len(await journal(store, "a")) == 2

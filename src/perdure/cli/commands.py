@@ -36,6 +36,7 @@ COMMANDS: Sequence[Command] = (
     Command("fail", "KEY MESSAGE", "End an open call by an error.", ASKING, "perdure.cli.asking:fail"),
     Command("export", "FILE", "Write runs to a file, for another store.", KEEPING, "perdure.cli.moving:export"),
     Command("import", "FILE", "Take the runs of a file into a store.", KEEPING, "perdure.cli.moving:import_runs"),
+    Command("prune", "", "Delete runs that ended long ago.", KEEPING, "perdure.cli.pruning:prune"),
     Command("demo", "", "Kill an image pipeline half-way and watch it finish.", TRYING),
     Command("bench", "", "Measure on this machine, beside its raw ceiling.", TRYING),
 )

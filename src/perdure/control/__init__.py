@@ -2,5 +2,6 @@
 
 from perdure.control.exporting import Export
 from perdure.control.importing import Import
+from perdure.control.pruning import count_outdated, prune
 
-__all__ = ["Export", "Import"]
+__all__ = ["Export", "Import", "count_outdated", "prune"]
