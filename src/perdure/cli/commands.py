@@ -34,6 +34,7 @@ COMMANDS: Sequence[Command] = (
     Command("resume", "ID", "Try a stalled run again with the code that is served now.", ASKING, "perdure.cli.asking:resume"),
     Command("complete", "KEY [VALUE]", "Give an open call its value.", ASKING, "perdure.cli.asking:complete"),
     Command("fail", "KEY MESSAGE", "End an open call by an error.", ASKING, "perdure.cli.asking:fail"),
+    Command("audit", "", "Look at every run for what cannot be.", KEEPING, "perdure.cli.auditing:audit"),
     Command("export", "FILE", "Write runs to a file, for another store.", KEEPING, "perdure.cli.moving:export"),
     Command("import", "FILE", "Take the runs of a file into a store.", KEEPING, "perdure.cli.moving:import_runs"),
     Command("prune", "", "Delete runs that ended long ago.", KEEPING, "perdure.cli.pruning:prune"),
