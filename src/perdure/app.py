@@ -19,10 +19,11 @@ from perdure.deciders.code import guard
 from perdure.deciders.code.authoring import HasRun, StartOptions, Workflow
 from perdure.deciders.code.definition import Bindings, Registry, default_registry
 from perdure.deciders.decider import Tools
+from perdure.engine.health import Health, health_of
 from perdure.engine.node import Node, Surroundings
 from perdure.model.codec import Codec, Serializer
 from perdure.model.duration import Span, span_us
-from perdure.model.errors import CallNotFound, EngineClosed, InvalidOption, RunConflict, RunEnded, Unsupported
+from perdure.model.errors import CallNotFound, EngineClosed, InvalidOption, PerdureError, RunConflict, RunEnded, Unsupported
 from perdure.model.failure import failure_of
 from perdure.model.ids import RunId, split_call_key
 from perdure.model.limits import Limits
@@ -44,6 +45,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 STANDBY_US = 500_000
+ANSWER_S = 2.0
 
 
 def open_store(url: str) -> Store:
@@ -255,6 +257,21 @@ class Engine:
     def is_node(self) -> bool:
         """Tell whether this engine moves the runs now; otherwise another does, and this one would take over."""
         return self._seat.node is not None
+
+    async def health(self) -> Health:
+        """Tell how the engine is, asking the store whether it answers. Never raises; takes at most some seconds."""
+        problem = None
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                await self._store.row(RunId(""))
+        except (PerdureError, TimeoutError) as error:
+            problem = str(error) or f"The store {self._store.name} did not answer within {ANSWER_S:g} s."
+        node = self._seat.node
+        if node is not None:
+            return health_of(node, problem)
+        total = self._store.traits.partitions
+        is_ready = self._is_client and self._is_open and problem is None
+        return Health(node=self._name, is_ready=is_ready, is_draining=not self._is_open, partitions_total=total, trouble=problem)
 
     @property
     def node(self) -> Any:

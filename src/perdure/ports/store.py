@@ -201,6 +201,10 @@ class Leases(Protocol):
         """The lease lasts until ``now_us + lease_us``; gives who is there; ``None`` if the epoch is fenced or was released."""
         ...
 
+    async def survey(self) -> Survey:
+        """Give who is there, for whoever asks; nothing changes. Nodes whose lease has ended may be among them."""
+        ...
+
     async def release_lease(self, epoch: int) -> None:
         """The node has gone and its partitions are free; releasing a lost lease does nothing."""
         ...

@@ -108,6 +108,9 @@ class FaultyStore:
     async def renew_lease(self, epoch: int, now_us: int, lease_us: int) -> Survey | None:
         return await self.inner.renew_lease(epoch, now_us, lease_us)
 
+    async def survey(self) -> Survey:
+        return await self.inner.survey()
+
     async def take_partitions(self, epoch: int, wanted: Sequence[int], now_us: int) -> list[int]:
         return await self.inner.take_partitions(epoch, wanted, now_us)
 

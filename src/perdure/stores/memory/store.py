@@ -86,6 +86,9 @@ class MemoryStore:
     async def renew_lease(self, epoch: int, now_us: int, lease_us: int) -> Survey | None:
         return self._seats.renew(epoch, now_us, lease_us)
 
+    async def survey(self) -> Survey:
+        return self._seats.survey()
+
     async def release_lease(self, epoch: int) -> None:
         self._seats.leave(epoch)
 

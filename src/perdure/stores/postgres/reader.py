@@ -9,7 +9,7 @@ import msgspec
 from perdure.model.errors import CorruptJournal
 from perdure.model.ids import RunId
 from perdure.model.run import RunRow, Transition
-from perdure.ports.store import Heartbeat, InboxItem, Loaded, Reply, RunQuery
+from perdure.ports.store import Heartbeat, InboxItem, Loaded, NodeSeat, Reply, RunQuery, Survey
 from perdure.stores.postgres.link import Link
 
 _decode = msgspec.json.Decoder(RunRow).decode
@@ -77,6 +77,11 @@ class Reader:
     async def next_wake_us(self, partitions: Collection[int]) -> int | None:
         wake_us: int | None = (await self._fetch("read_next_wake", list(partitions)))[0][0]
         return wake_us
+
+    async def survey(self) -> Survey:
+        found = (await self._fetch("read_survey"))[0]
+        seats = zip(found["epochs"] or (), found["names"] or (), found["untils"] or (), strict=True)
+        return Survey([NodeSeat(*seat) for seat in seats], list(found["holders"] or ()), found["clock_us"])
 
     async def addressed(self, partitions: Collection[int], limit: int) -> list[InboxItem]:
         return [InboxItem(*found) for found in await self._fetch("list_addressed", list(partitions), limit)]

@@ -119,6 +119,9 @@ class PostgresStore:
     async def renew_lease(self, epoch: int, now_us: int, lease_us: int) -> Survey | None:
         return await self._leases.renew(epoch, now_us, lease_us)
 
+    async def survey(self) -> Survey:
+        return await self._reader.survey()
+
     async def release_lease(self, epoch: int) -> None:
         await self._leases.release(epoch)
 

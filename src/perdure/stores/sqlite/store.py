@@ -110,6 +110,10 @@ class SqliteStore:
         node = await self._writing.do(lambda connection: self._lease.renew(connection, epoch, until_us))
         return None if node is None else Survey([NodeSeat(epoch, node, until_us)], [epoch if epoch == self._holder else None])
 
+    async def survey(self) -> Survey:
+        epoch, node, until_us = await self._reading.do(lambda connection: connection.execute(self._statements["read_lease"]).fetchone())
+        return Survey([] if node is None else [NodeSeat(epoch, node, until_us)], [None if node is None else epoch])
+
     async def release_lease(self, epoch: int) -> None:
         await self._writing.do(lambda connection: self._lease.release(connection, epoch))
 
