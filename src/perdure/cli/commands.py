@@ -22,6 +22,7 @@ RUNNING, ASKING, LOOKING, KEEPING, TRYING = "Run", "Ask", "Look", "Keep", "Try"
 COMMANDS: Sequence[Command] = (
     Command("serve", "FILE…", "Run the workflows of these files until told to stop.", RUNNING, "perdure.cli.serve:serve"),
     Command("start", "FILE:WORKFLOW ARGS…", "Start a run; --wait for its result.", RUNNING, "perdure.cli.start:start"),
+    Command("health", "", "List the nodes of a store.", LOOKING, "perdure.cli.health:health"),
     Command("list", "", "List runs, newest first.", LOOKING, "perdure.cli.listing:list_runs"),
     Command("show", "ID", "Draw the timeline of a run.", LOOKING, "perdure.cli.showing:show"),
     Command("watch", "ID", "Print the facts of a run as they happen.", LOOKING, "perdure.cli.watching:watch"),

@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 from perdure.insight.rules import Fault, Rule, children_awaited, faults_of
+from perdure.model.errors import CorruptJournal
+from perdure.model.fact import decode_facts
 from perdure.model.ids import RunId
 from perdure.model.message import decode_message
 from perdure.model.payload import Payload, payloads_in
-from perdure.model.errors import CorruptJournal
-from perdure.model.fact import decode_facts
 from perdure.ports.store import Loaded, Reader, RunQuery
 
 PAGE: Final = 200
