@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 import os
+import signal
 import sqlite3
 import sys
 import tempfile
@@ -15,6 +16,12 @@ from tests import postgres
 
 # The suites that ship with the package are asserted in like any test.
 pytest.register_assert_rewrite("perdure.testing.conformance")
+
+
+# A shell without job control starts what it puts in the background with SIGINT ignored, and children inherit that: tests that send one to
+# themselves or to a child would wait for ever.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header() -> str:

@@ -1,7 +1,7 @@
 """A PostgreSQL for tests: the server that ``PERDURE_TEST_POSTGRES`` names, else one on localhost, else one that is started here.
 
-``pytest_plugins`` is not needed: `tests/conftest.py` offers the fixtures ``postgres_url`` (a schema of its own for the test, dropped after it)
-and ``postgres_server`` (the URL of the server's database).
+`tests/conftest.py` offers the fixtures ``postgres_url`` (a schema of its own for the test, dropped after it) and ``postgres_server``
+(the URL of the server's database).
 """
 
 import asyncio

@@ -3,20 +3,21 @@
 import asyncio
 import builtins
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from types import TracebackType
 from typing import Any, Generic, ParamSpec, Self, TypeVar, overload
 
 from perdure.app import Engine as AsyncEngine
+from perdure.client.retrying import OnRefused, log_refused
 from perdure.client.run import Run as AsyncRun
-from perdure.deciders.code.authoring import HasRun, Query, Signal, Update, Workflow
+from perdure.deciders.code.authoring import Action, HasRun, Query, Signal, Update, Workflow
 from perdure.deciders.code.definition import Bindings, Registry
 from perdure.insight import AnyReason, Entry
 from perdure.model.codec import Codec
 from perdure.model.duration import MICROSECONDS, Span, span_us
 from perdure.model.errors import EngineClosed, Unsupported
-from perdure.model.ids import RunId
+from perdure.model.ids import CallName, RunId
 from perdure.model.limits import Limits
 from perdure.model.retention import FOREVER, Retention
 from perdure.model.run import RunRow, Status
@@ -145,6 +146,17 @@ class Run(Generic[R]):
     def resume(self) -> Status | None:
         """A stalled run is tried again with the code that is registered now; gives its status after that."""
         return self._thread.call(self._run.resume)
+
+    def retry(
+        self,
+        call: str | None = None,
+        *,
+        action: str | Action[..., Any] | None = None,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> list[CallName]:
+        """Failed calls of the run are made again; gives their names. See `perdure.Run.retry`."""
+        return self._thread.call(lambda: self._run.retry(call, action=action, args=args, kwargs=kwargs))
 
     def journal(self) -> Iterator[Entry]:
         """Give the facts so far, oldest first."""
@@ -299,6 +311,32 @@ class Engine:
         return self._thread.call(
             lambda: self._engine.list(status=status, tag=tag, definition=definition, parent=parent, before=before, limit=limit)
         )
+
+    def retry(
+        self,
+        *,
+        status: Status | str = Status.FAILED,
+        action: str | Action[..., Any] | None = None,
+        definition: str | None = None,
+        tag: str | None = None,
+        on_refused: OnRefused = log_refused,
+    ) -> builtins.list[RunId]:
+        """The failed calls of these runs are made again; gives the runs. See `perdure.Engine.retry`."""
+        return self._thread.call(
+            lambda: self._engine.retry(status=status, action=action, definition=definition, tag=tag, on_refused=on_refused)
+        )
+
+    @overload
+    def dispatch(self, action: Action[P, R], *args: P.args, **kwargs: P.kwargs) -> Run[R]: ...
+    @overload
+    def dispatch(
+        self, action: Action[..., R], *args: Any, task_id: str | None = None, task_tags: Sequence[str] = (), **kwargs: Any
+    ) -> Run[R]: ...
+    @overload
+    def dispatch(self, action: str, *args: Any, task_id: str | None = None, task_tags: Sequence[str] = (), **kwargs: Any) -> Run[Any]: ...
+    def dispatch(self, action: Any, *args: Any, **kwargs: Any) -> Run[Any]:
+        """A run that is this one call is durable; gives its handle. See `perdure.Engine.dispatch`."""
+        return Run(self._thread.call(lambda: self._engine.dispatch(action, *args, **kwargs)), self._thread)
 
     def complete(self, key: str, value: Any = None) -> None:
         """The open call has this value; see `perdure.Engine.complete`."""

@@ -200,6 +200,56 @@ async def test_details_of_a_heartbeat_are_given_to_the_next_attempt_also_over_a_
     assert await env.finish(env.get(run)) == [None, {"done": 1}, {"done": 2}]
 
 
+async def test_the_newest_details_are_written_half_a_second_after_those_before_and_none_of_an_attempt_that_ended(
+    perdure_env: Environment,
+) -> None:
+    env, seen, over = perdure_env, [], asyncio.Event()
+
+    @action(name="attempts_hasty")
+    async def hasty(number: int) -> list[Any]:
+        seen.append(perdure.attempt().details)
+        for count in range(100):
+            perdure.attempt().heartbeat(count)
+        if number == 1:
+            await over.wait()
+        return seen
+
+    @workflow(name="attempts_calls_hasty")
+    async def calls() -> list[Any]:
+        await hasty(2)
+        return list(await hasty(1))
+
+    run = (await env.start(calls)).id
+    await env.advance("500ms")
+    (loaded,) = await env.store.load([run])
+    assert [(beat.call, beat.body) for beat in loaded.heartbeats] == [("1", b'{"json":0}'), ("2", b'{"json":99}')]
+    await env.crash()
+    over.set()
+    assert await env.finish(env.get(run)) == [None, None, 99]
+
+
+async def test_details_of_a_failed_attempt_are_not_hidden_by_an_older_heartbeat_after_a_crash(perdure_env: Environment) -> None:
+    env, seen = perdure_env, []
+
+    @action(name="attempts_hidden", retry=Retry(attempts=3, first="10s"))
+    async def hidden() -> list[Any]:
+        current = perdure.attempt()
+        seen.append(current.details)
+        if current.number == 1:
+            current.heartbeat("old")
+            current.heartbeat("new")
+            raise ConnectionError
+        return seen
+
+    @workflow(name="attempts_calls_hidden")
+    async def calls() -> list[Any]:
+        return list(await hidden())
+
+    run = (await env.start(calls)).id
+    await env.crash()
+    assert await env.finish(env.get(run)) == [None, "new"]
+
+
 async def test_an_attempt_that_takes_its_node_down_again_and_again_ends_with_an_error() -> None:
     attempts = []
 

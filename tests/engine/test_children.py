@@ -1,12 +1,18 @@
 """Runs that other runs start: trees, cancellation, failure, conflict, and crashes in between (I24, I28)."""
 
 import asyncio
+from collections.abc import Mapping
 
 import pytest
 
+import perdure
 from perdure import Limits, Registry, Run, RunCancelled, Status, action, signal, workflow
 from perdure.model.errors import RunConflict
+from perdure.model.ids import RunId
+from perdure.model.run import RunRow
+from perdure.ports.store import Batch
 from perdure.testing.env import Environment
+from perdure.testing.faults import FaultyStore
 from tests.engine.stores import AnyStore
 
 go = signal("children_go", int)
@@ -155,6 +161,66 @@ async def test_a_child_whose_id_is_taken_is_a_conflict_in_its_parent(store: AnyS
             await other.send(go, 1)
             await other.result()
         assert "'taken' exists already" in await asyncio.wait_for(env.engine.run(claims), 5)
+
+
+@pytest.mark.covers("I23", "I28")
+@pytest.mark.parametrize("is_parked", [False, True])
+async def test_a_crash_right_after_the_commit_that_refused_a_child_leaves_no_parent_waiting(*, is_parked: bool) -> None:
+    registry = Registry()
+
+    @workflow(name="claims", registry=registry)
+    async def claims() -> str:
+        try:
+            await (other.options(id="taken", version=9) if is_parked else other.options(id="taken"))("second")
+        except RunConflict as error:
+            return f"{error.run}: {error}"
+        return "no conflict"
+
+    @workflow(name="other", registry=registry)
+    async def other(word: str) -> str:
+        return word
+
+    async def crash_when_refused(batch: Batch, refused: Mapping[RunId, RunRow]) -> None:
+        if refused:
+            store.crash_after = frozenset({store.commits})
+
+    store = FaultyStore(after_commit=crash_when_refused)
+    async with Environment(store, registry=registry) as env:
+        assert await env.run(other.options(id="taken"), "first") == "first"
+        start = asyncio.ensure_future(env.engine.start(claims.options(id="parent")))
+        await env.settle()
+        assert store.is_down
+        await env.crash()
+        await asyncio.gather(start, return_exceptions=True)
+        refusal = "A run 'taken' exists already, and is not the child of this call. Give the child another id."
+        assert await env.finish(env.get("parent")) == f"taken: {refusal}"
+        assert await env.get("taken").result() == "first"
+
+
+@pytest.mark.covers("I23", "I28")
+async def test_what_a_refused_child_decided_in_memory_never_happened(store: AnyStore) -> None:
+    """It ended at once, sent a signal and started runs: all of that was written once, though the child itself was not."""
+
+    @workflow(name="children_busy")
+    async def busy() -> int:
+        await leaf.options(id="detached").start(1)
+        perdure.send("heard", go, 7)
+        return await factorial(1)
+
+    @workflow(name="children_claimer")
+    async def claimer() -> str:
+        try:
+            return str(await busy.options(id="taken")())
+        except RunConflict:
+            return "conflict"
+
+    async with Environment(store, limits=Limits(runs_idle_max=0)) as env:
+        await env.start(leaf.options(id="taken"), 1)
+        heard = await env.start(leaf.options(id="heard"), 1)
+        assert await asyncio.wait_for(env.engine.run(claimer.options(id="parent")), 5) == "conflict"
+        await env.settle()
+        assert sorted(row.id for row in await env.engine.list()) == ["heard", "parent", "taken"]
+        assert not (await heard.status()).is_final
 
 
 @pytest.mark.covers("I28")

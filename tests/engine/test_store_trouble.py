@@ -15,6 +15,7 @@ from perdure.model.errors import StoreUnavailable
 from perdure.stores.memory import MemoryStore
 from perdure.stores.sqlite import SqliteStore
 from perdure.testing.env import Environment
+from perdure.testing.faults import FaultyStore
 
 word = signal("trouble_word", str)
 made: list[int] = []
@@ -169,3 +170,15 @@ async def test_a_node_whose_lease_was_taken_writes_nothing_more_and_stands_by(tm
             assert other.execute("select count(*) from journal").fetchone() == before
             assert other.execute("select epoch, node from lease").fetchone() == (2, "second")
     await store.close()
+
+
+async def test_a_drain_that_ends_before_a_slow_commit_does_not_tell_of_attempts_that_there_are_not(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with Environment(FaultyStore(slow_turns=300), drain="0s") as env:
+        start = asyncio.ensure_future(env.engine.start(waits))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        await env.restart()
+        await asyncio.gather(start, return_exceptions=True)
+    assert "still under way" not in caplog.text

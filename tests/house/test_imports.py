@@ -37,8 +37,14 @@ SURFACES = ("perdure.cli", "perdure.dashboard", "perdure.api")
 
 # These modules cannot be imported without their extra. All others can.
 NEED_EXTRAS = (
-    "perdure.stores.postgres", "perdure.codecs.encryption", "perdure.testing", "perdure.cli", "perdure.demo", "perdure.bench", "perdure.__main__",
-)  # fmt: skip
+    "perdure.stores.postgres",
+    "perdure.codecs.encryption",
+    "perdure.testing",
+    "perdure.cli",
+    "perdure.demo",
+    "perdure.bench",
+    "perdure.__main__",
+)
 
 # `python -c` with this first finds none of the products of the extras, installed or not.
 WITHOUT_EXTRAS = f"""

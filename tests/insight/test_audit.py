@@ -105,7 +105,7 @@ SCENES: dict[str, tuple[Rule, RunRow, list[Transition]]] = {
 @pytest.mark.parametrize("name", ["memory", "sqlite", "postgres"])
 async def test_each_planted_fault_is_found_in_every_store(name: str, tmp_path: Path, postgres_url: str) -> None:
     async with stores(name, tmp_path, postgres_url) as store:
-        for scene, (rule, run, rows) in SCENES.items():
+        for scene, (_, run, rows) in SCENES.items():
             id = RunId(scene)
             await store.commit(Batch(starts=[structs.replace(run, id=id)], rows=[structs.replace(entry, run=id) for entry in rows]))
         found = await audited(store)

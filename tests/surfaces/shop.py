@@ -118,3 +118,16 @@ class Cart:
     @query
     def count(self, item: str | None = None) -> int:
         return len(self.items) if item is None else self.items.count(item)
+
+
+@action
+def crop(flag: str) -> str:
+    """Fail until the file is there."""
+    if not Path(flag).exists():
+        raise ValueError("cannot crop")
+    return "cropped"
+
+
+@workflow
+async def cropped(flag: str) -> str:
+    return f"{await double(1)} {await crop(flag)} {await double(2)}"

@@ -16,6 +16,16 @@ OUTPUT = {
     "children": pytest.param(
         ["2432902008176640000", "120", "-7 has no factorial", "54 runs of factorial"], marks=pytest.mark.covers("I28")
     ),
+    "mending": pytest.param(
+        [
+            "reserved what o-1 needs",
+            "the run is failed: the bank does not answer",
+            "retried: True",
+            "['reservation of o-1', 'charged in sequence 2']",
+            "charged in sequence 1",
+        ],
+        marks=pytest.mark.covers("I20", "I16"),
+    ),
     "onboarding": pytest.param(
         [
             "to ann@example.org: please confirm",

@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Sequence
 from importlib import import_module
 
-from perdure.cli.commands import COMMANDS, INSTALL, plain_help, version_text
+from perdure.cli.commands import INSTALL, command_of, plain_help, version_text
 from perdure.cli.exits import CommandEnds, Exit, exit_of
 from perdure.model.errors import Internal, PerdureError
 
@@ -87,7 +87,7 @@ def _bare(given: list[str]) -> int:
     if not given or {"--help", "-h", "help"} & set(given):
         print(plain_help())
         return Exit.OK
-    known = any(command.name == given[0] for command in COMMANDS)
+    known = command_of(given) is not None
     problem = (
         f"the command {given[0]!r} needs the extra 'cli': {INSTALL}" if known else f"there is no command {given[0]!r}; see perdure --help"
     )

@@ -1,18 +1,21 @@
 """The command line with its extra: cyclopts reads the arguments, each command's module is imported when it is used."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cyclopts import App, CycloptsError, Group
 from rich.console import Console
 
-from perdure.cli.commands import COMMANDS, GROUPS, version_text
+from perdure.cli.commands import COMMANDS, GROUPS, Command, command_of, version_text
 from perdure.cli.exits import MEANINGS, Exit
 
+FAMILIES: Mapping[str, str] = {
+    "task": "Standalone tasks: dispatch, retry, cancel, list, show. Each is a run that is one call of an action."
+}
 CODES = "Exit codes: " + "; ".join(f"{code.value} {meaning}" for code, meaning in MEANINGS.items()) + "."
 
 
-def make_app(used: str) -> App:
+def make_app(used: Command | None) -> App:
     """Give the command line that the table describes. The command that is ``used`` speaks for itself; only its module is imported."""
     app = App(
         name="perdure",
@@ -28,11 +31,21 @@ def make_app(used: str) -> App:
         end_of_options_delimiter="--",
     )
     groups = {name: Group(name, sort_key=number) for number, name in enumerate(GROUPS)}
+    families: dict[str, App] = {}
     for number, command in enumerate(COMMANDS):
         usage = f"Usage: perdure {command.name} {command.usage} [OPTIONS]".replace("  ", " ")
         target: Any = command.target or _programs()[command.name]
-        told = {} if command.name == used and command.target else {"help": command.summary}
-        app.command(target, name=command.name, group=groups[command.group], usage=usage, sort_key=number, help_epilogue="", **told)
+        told: dict[str, Any] = {} if command is used and command.target else {"help": command.summary}
+        family, _, name = command.name.rpartition(" ")
+        into = app
+        if family:
+            if family not in families:
+                families[family] = App(name=family, help=FAMILIES[family], group=groups[command.group], help_epilogue="")
+                app.command(families[family])
+            into = families[family]
+        else:
+            told["group"] = groups[command.group]
+        into.command(target, name=name, usage=usage, sort_key=number, help_epilogue="", **told)
     return app
 
 
@@ -43,13 +56,13 @@ def _programs() -> dict[str, Any]:
 
 def run(given: Sequence[str]) -> int:
     """Run one command line; gives the exit code."""
-    app = make_app(given[0] if given else "")
+    command = command_of(given)
+    app = make_app(command)
     try:
         code = app(list(given))
     except CycloptsError as error:
         problem = str(error).strip().replace("\n", " ")
         Console(stderr=True, highlight=False, soft_wrap=True).print(f"perdure: {problem}", markup=False)
-        command = next((entry for entry in COMMANDS if given and entry.name == given[0]), None)
         where = f"perdure {command.name} --help" if command else "perdure --help"
         Console(stderr=True, highlight=False).print(f"See {where}.", markup=False)
         return Exit.USAGE

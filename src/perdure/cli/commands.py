@@ -17,7 +17,7 @@ class Command(NamedTuple):
     target: str = ""
 
 
-RUNNING, ASKING, LOOKING, KEEPING, TRYING = "Run", "Ask", "Look", "Keep", "Try"
+RUNNING, ASKING, LOOKING, TASKS, KEEPING, TRYING = "Run", "Ask", "Look", "Tasks", "Keep", "Try"
 
 COMMANDS: Sequence[Command] = (
     Command("serve", "FILE…", "Run the workflows of these files until told to stop.", RUNNING, "perdure.cli.serve:serve"),
@@ -33,8 +33,14 @@ COMMANDS: Sequence[Command] = (
     Command("query", "ID METHOD ARGS…", "Call a query method and print its answer.", ASKING, "perdure.cli.asking:query"),
     Command("cancel", "ID", "Ask a run to end; its code may clean up.", ASKING, "perdure.cli.asking:cancel"),
     Command("resume", "ID", "Try a stalled run again with the code that is served now.", ASKING, "perdure.cli.asking:resume"),
+    Command("retry", "[ID…] [--failed]", "Make failed calls again; a failed run goes on.", ASKING, "perdure.cli.retrying:retry"),
     Command("complete", "KEY [VALUE]", "Give an open call its value.", ASKING, "perdure.cli.asking:complete"),
     Command("fail", "KEY MESSAGE", "End an open call by an error.", ASKING, "perdure.cli.asking:fail"),
+    Command("task dispatch", "FILE:ACTION ARGS…", "Start a run that is one call of an action.", TASKS, "perdure.cli.tasks:dispatch"),
+    Command("task retry", "ID", "Make a failed task again; --input for new arguments.", TASKS, "perdure.cli.tasks:retry_task"),
+    Command("task cancel", "ID", "End a task; --output gives it a value instead.", TASKS, "perdure.cli.tasks:cancel_task"),
+    Command("task list", "", "List standalone tasks, newest first.", TASKS, "perdure.cli.tasks:list_tasks"),
+    Command("task show", "ID", "Draw the timeline of a task.", TASKS, "perdure.cli.tasks:show_task"),
     Command("audit", "", "Look at every run for what cannot be.", KEEPING, "perdure.cli.auditing:audit"),
     Command("export", "FILE", "Write runs to a file, for another store.", KEEPING, "perdure.cli.moving:export"),
     Command("import", "FILE", "Take the runs of a file into a store.", KEEPING, "perdure.cli.moving:import_runs"),
@@ -43,7 +49,12 @@ COMMANDS: Sequence[Command] = (
     Command("bench", "", "Measure on this machine, beside its raw ceiling.", TRYING),
 )
 
-GROUPS = (RUNNING, LOOKING, ASKING, KEEPING, TRYING)
+GROUPS = (RUNNING, LOOKING, ASKING, TASKS, KEEPING, TRYING)
+
+
+def command_of(given: Sequence[str]) -> Command | None:
+    """Find the command that a line begins with."""
+    return next((command for command in COMMANDS if command.name.split() == list(given[: len(command.name.split())])), None)
 
 
 def plain_help() -> str:

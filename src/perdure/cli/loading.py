@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
-from perdure import Workflow
+from perdure import Action, Workflow
 from perdure.cli.exits import CommandEnds, Exit
 
 _OURS = str(Path(__file__).parents[1])
@@ -88,6 +88,15 @@ def split_target(target: str) -> tuple[str, str]:
     if not colon or not file or not name:
         raise CommandEnds(Exit.USAGE, f"perdure: found {target!r}, expected FILE:WORKFLOW, such as flows.py:thumbnails")
     return file, name
+
+
+def action_in(module: ModuleType, name: str, file: str) -> Action[..., object]:
+    """Find an action by the name of its variable, else by its own name. Ends the command if there is none."""
+    known = {key: value for key, value in vars(module).items() if isinstance(value, Action)}
+    found = known.get(name) or next((value for value in known.values() if value.spec.name == name), None)
+    if found is None:
+        raise CommandEnds(Exit.NOT_FOUND, f"perdure: {file} has no action {name!r}. It has: {', '.join(sorted(known)) or 'none'}.")
+    return found
 
 
 def workflow_in(module: ModuleType, name: str, file: str) -> Workflow[..., object]:

@@ -77,7 +77,7 @@ def refuse_many(url: str, processes: int) -> None:
 
 
 class Supervisor:
-    """``arguments``: of ``perdure serve``, for each process. Ends with 0, or with the first other code of a process that was told to stop."""
+    """``arguments``: of ``perdure serve``, for each process. Ends with 0, or the first other code of a process that was told to stop."""
 
     def __init__(self, arguments: Sequence[str], plan: Plan) -> None:
         self._arguments = arguments

@@ -1,13 +1,14 @@
 """The way to the node: in this process, or through the store."""
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from msgspec import Struct
 
 from perdure.deciders.decider import BranchPlace
+from perdure.engine.reopening import Asked
 from perdure.model.command import Cancel, Complete, Fail
-from perdure.model.ids import RunId
+from perdure.model.ids import CallName, RunId
 from perdure.model.payload import Content
 from perdure.model.run import RunRow, Status
 from perdure.model.stimulus import Begun, Failed, Signalled, Succeeded, Updated
@@ -17,12 +18,17 @@ Last = Complete | Fail | Cancel
 
 
 class StartRequest(Struct, frozen=True):
-    """A run to start. ``is_checked``: its id was chosen by the caller. ``replaces``: a run of that id which has ended is replaced."""
+    """A run to start. ``is_checked``: its id was chosen by the caller. ``on_ended``: what a run of that id which has ended means to it."""
 
     row: RunRow
     begun: Begun
     is_checked: bool = False
-    replaces: bool = False
+    on_ended: Literal["return", "refuse", "restart"] = "return"
+
+    @property
+    def replaces(self) -> bool:
+        """Tell whether a run of that id which has ended is replaced."""
+        return self.on_ended == "restart"
 
 
 class Gateway(Protocol):
@@ -52,6 +58,10 @@ class Gateway(Protocol):
 
     async def resume(self, run: RunId) -> Status | None:
         """A stalled run was tried again; gives its status after that, ``None`` where only a node knows it later."""
+        ...
+
+    async def retry(self, run: RunId, asked: Asked) -> list[CallName]:
+        """The failed calls that were asked for are made again; gives their names. Raises `NotRetryable`, `RunNotFound`."""
         ...
 
     async def give_outcome(self, run: RunId, base: int, outcome: Succeeded | Failed) -> None:

@@ -5,7 +5,10 @@ from collections.abc import Sequence
 from perdure.client.gateway import Last, StartRequest
 from perdure.deciders.decider import BranchPlace
 from perdure.engine.desk import Desk
-from perdure.model.ids import RunId
+from perdure.engine.reopening import Asked
+from perdure.engine.retrier import Retrier
+from perdure.engine.waits import Waits
+from perdure.model.ids import CallName, RunId
 from perdure.model.payload import Content
 from perdure.model.run import RunRow, Status
 from perdure.model.stimulus import Failed, Signalled, Succeeded, Updated
@@ -13,9 +16,11 @@ from perdure.ports.store import Store
 
 
 class LocalGateway:
-    def __init__(self, desk: Desk, store: Store) -> None:
+    def __init__(self, desk: Desk, retrier: Retrier, waits: Waits, store: Store) -> None:
         self.store = store
         self._desk = desk
+        self._waits = waits
+        self._retrier = retrier
 
     async def start(self, request: StartRequest) -> RunRow | None:
         return await self._desk.start(request.row, request.begun, is_checked=request.is_checked, replaces=request.replaces)
@@ -36,14 +41,17 @@ class LocalGateway:
     async def resume(self, run: RunId) -> Status | None:
         return await self._desk.resume(run)
 
+    async def retry(self, run: RunId, asked: Asked) -> list[CallName]:
+        return await self._retrier.retry(run, asked)
+
     async def give_outcome(self, run: RunId, base: int, outcome: Succeeded | Failed) -> None:
         await self._desk.give_outcome(run, base, outcome)
 
     async def end_of(self, run: RunId) -> Last | None:
-        return await self._desk.end_of(run)
+        return await self._waits.end_of(run)
 
     async def change_of(self, run: RunId) -> None:
-        await self._desk.change_of(run)
+        await self._waits.change_of(run)
 
     async def places(self, run: RunId) -> list[BranchPlace]:
         return await self._desk.places(run)

@@ -4,16 +4,20 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
+
 from perdure.client.gateway import Last, StartRequest
 from perdure.client.hearing import Hearing
 from perdure.client.poster import Poster
 from perdure.deciders.decider import BranchPlace
+from perdure.engine.ended import asked_of, recall
+from perdure.engine.reopening import Asked
 from perdure.engine.sharing.share import slice_of
 from perdure.model import fact as facts
 from perdure.model.duration import MICROSECONDS, span_text
 from perdure.model.errors import AnswerOverdue, RunEnded, RunNotFound
 from perdure.model.failure import exception_of
-from perdure.model.ids import RunId
+from perdure.model.ids import CallName, RunId
 from perdure.model.message import (
     AnyMessage,
     AskQuery,
@@ -21,6 +25,7 @@ from perdure.model.message import (
     RecordFact,
     RequestCancel,
     RequestResume,
+    RequestRetry,
     RequestUpdate,
     SendSignal,
     decode_answer,
@@ -79,9 +84,7 @@ class RemoteGateway:
         return Batch(posts=[item], blobs=attachments.blobs or {}), item
 
     async def _post(self, run: RunId, id: str, make: Callable[[Attachments], AnyMessage], asked: str) -> None:
-        row = await self.store.row(run)
-        if row is None:
-            raise RunNotFound(run=run)
+        row = await self._row(run)
         if row.status.is_final:
             raise RunEnded(run=run, status=row.status, asked=asked)
         await self._poster.commit(self._posting(run, id, make)[0])
@@ -90,6 +93,12 @@ class RemoteGateway:
         """That span is over, or word of the run or reply has come; gives the next span."""
         await self._hearing.wait(id, pause_s)
         return min(2 * pause_s, max(POLL_MAX_S, self.store.traits.poll_idle_us / MICROSECONDS))
+
+    async def _row(self, run: RunId) -> RunRow:
+        row = await self.store.row(run)
+        if row is None:
+            raise RunNotFound(run=run)
+        return row
 
     async def _answer(self, id: str, asked: str) -> Content | None:
         end_us, pause = self._clock.now_us() + self._patience_us, POLL_FIRST_S
@@ -106,21 +115,26 @@ class RemoteGateway:
         return content_of(answer.value, reply.data, blobs)
 
     async def signal(self, run: RunId, signal: Signalled) -> None:
-        await self._post(
-            run,
-            signal.id,
-            lambda attachments: SendSignal(signal.channel, attachments.place(signal.content), signal.is_named, signal.digest),
-            f"the signal {signal.channel!r}",
-        )
+        def message(attachments: Attachments) -> AnyMessage:
+            return SendSignal(signal.channel, attachments.place(signal.content), signal.is_named, signal.digest)
+
+        try:
+            await self._post(run, signal.id, message, asked_of(signal))
+        except RunEnded:
+            await recall(self.store, await self._row(run), signal)
 
     async def update(self, run: RunId, update: Updated) -> Content:
-        asked = f"the update {update.method!r}"
+        asked = asked_of(update)
 
         def message(attachments: Attachments) -> AnyMessage:
             return RequestUpdate(update.method, *_placed(update.args, update.kwargs, attachments), update.is_named)
 
-        await self._post(run, update.id, message, asked)
-        answer = await self._answer(update.id, asked)
+        try:
+            await self._post(run, update.id, message, asked)
+        except RunEnded:
+            answer = await recall(self.store, await self._row(run), update)
+        else:
+            answer = await self._answer(update.id, asked)
         return answer if answer is not None else Content("json", b"null")
 
     async def query(self, run: RunId, method: str, args: Sequence[Content], kwargs: dict[str, Content]) -> Content:
@@ -131,17 +145,31 @@ class RemoteGateway:
 
     async def cancel(self, run: RunId, reason: str) -> bool:
         try:
-            await self._post(run, f"{run}#cancel", lambda _: RequestCancel(reason), "cancel")
+            await self._post(run, f"{run}#cancel", lambda _: RequestCancel(reason), "the cancel")
         except RunEnded:
             return False
         return True
 
     async def resume(self, run: RunId) -> Status | None:
         id = self._entropy.token()
-        await self._post(run, id, lambda _: RequestResume(), "resume")
+        await self._post(run, id, lambda _: RequestResume(), "the resume")
         await self._answer(id, f"the resume of {run!r}")
         row = await self.store.row(run)
         return None if row is None else row.status
+
+    async def retry(self, run: RunId, asked: Asked) -> list[CallName]:
+        id = self._entropy.token()
+
+        def message(attachments: Attachments) -> AnyMessage:
+            args, kwargs = _placed(asked.args or (), asked.kwargs, attachments)
+            return RequestRetry(asked.call, asked.action, args, kwargs, has_input=asked.args is not None)
+
+        # Not refused here if the run has ended: to go on with one that has failed is what it is for.
+        if await self.store.row(run) is None:
+            raise RunNotFound(run=run)
+        await self.store.commit(self._posting(run, id, message)[0])
+        answer = await self._answer(id, f"the retry of {run!r}")
+        return [] if answer is None else msgspec.json.decode(answer.data, type=list[CallName])
 
     async def give_outcome(self, run: RunId, base: int, outcome: Succeeded | Failed) -> None:
         id = self._entropy.token()
@@ -151,7 +179,7 @@ class RemoteGateway:
                 return GiveOutcome(base, outcome.call, value=attachments.place(outcome.content))
             return GiveOutcome(base, outcome.call, error=outcome.failure)
 
-        await self._post(run, id, message, "the outcome")
+        await self._post(run, id, message, f"the outcome of call {outcome.call!r}")
         await self._answer(id, "the outcome of an open call")
 
     async def end_of(self, run: RunId) -> Last | None:

@@ -7,8 +7,9 @@ from perdure.client.gateway import Gateway, Last, StartRequest
 from perdure.client.local import LocalGateway
 from perdure.client.remote import RemoteGateway
 from perdure.deciders.decider import BranchPlace
+from perdure.engine.reopening import Asked
 from perdure.model.errors import RunElsewhere
-from perdure.model.ids import RunId
+from perdure.model.ids import CallName, RunId
 from perdure.model.payload import Content
 from perdure.model.run import RunRow, Status
 from perdure.model.stimulus import Failed, Signalled, Succeeded, Updated
@@ -47,6 +48,9 @@ class RoutedGateway:
 
     async def resume(self, run: RunId) -> Status | None:
         return await self._first(lambda gateway: gateway.resume(run))
+
+    async def retry(self, run: RunId, asked: Asked) -> list[CallName]:
+        return await self._first(lambda gateway: gateway.retry(run, asked))
 
     async def give_outcome(self, run: RunId, base: int, outcome: Succeeded | Failed) -> None:
         await self._first(lambda gateway: gateway.give_outcome(run, base, outcome))

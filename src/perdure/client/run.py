@@ -1,12 +1,13 @@
 """A run as applications hold it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 from perdure import insight
 from perdure.client.gateway import Gateway
-from perdure.deciders.code.authoring import Query, Signal, Update
+from perdure.deciders.code.authoring import Action, Query, Signal, Update
+from perdure.engine.reopening import Asked
 from perdure.insight import AnyReason, BranchReason, Entry
 from perdure.model import fact as facts
 from perdure.model.codec import Serializer
@@ -14,7 +15,7 @@ from perdure.model.command import Cancel, Complete, Fail
 from perdure.model.durability import Durability
 from perdure.model.errors import RunCancelled, RunFailed
 from perdure.model.failure import Failure, exception_of
-from perdure.model.ids import RunId
+from perdure.model.ids import CallName, RunId
 from perdure.model.payload import Content, unpacked
 from perdure.model.run import Status
 from perdure.model.stimulus import Signalled, Updated
@@ -142,6 +143,28 @@ class Run(Generic[R]):
         """A stalled run is tried again with the code that is registered now; gives its status after that."""
         return await self._gateway().resume(self.id)
 
+    async def retry(
+        self,
+        call: str | None = None,
+        *,
+        action: str | Action[..., Any] | None = None,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> list[CallName]:
+        """Failed calls of the run are made again, all or those of this name or action, with a new sequence of attempts; gives their names,
+        none if they are under way already.
+
+        A run that failed because of them is reopened and goes on. In an open run, whose code has taken the failure, a call gets its later
+        status, and the code is not told. ``args`` and ``kwargs`` take the place of those of a run's only call, as in a standalone task.
+        Raises `NotRetryable` and says why: the code went on after the failure, or failed by itself, or the run has ended otherwise.
+        """
+        asked = Asked(call=call, action=name_of(action))
+        if args is not None or kwargs is not None:
+            contents = tuple(self._serializer.encode(value, "an argument") for value in args or ())
+            keywords = {name: self._serializer.encode(value, "an argument") for name, value in (kwargs or {}).items()}
+            asked = Asked(call=asked.call, action=asked.action, args=contents, kwargs=keywords)
+        return await self._gateway().retry(self.id, asked)
+
     async def journal(self) -> AsyncIterator[Entry]:
         """Give the facts so far, oldest first."""
         async for entry in insight.entries(self._gateway().store, self.id):
@@ -153,6 +176,7 @@ class Run(Generic[R]):
         while True:
             # The wait begins before the read: a row that comes in between ends it at once.
             change = asyncio.ensure_future(self._gateway().change_of(self.id))
+            await asyncio.sleep(0)
             try:
                 is_final = (await insight.row_of(self._gateway().store, self.id)).status.is_final
                 async for entry in insight.entries(self._gateway().store, self.id, after):
@@ -166,6 +190,15 @@ class Run(Generic[R]):
 
     def __repr__(self) -> str:
         return f"<run {self.id}>"
+
+
+@overload
+def name_of(action: str | Action[..., Any]) -> str: ...
+@overload
+def name_of(action: str | Action[..., Any] | None) -> str | None: ...
+def name_of(action: str | Action[..., Any] | None) -> str | None:
+    """Give the name of an action, which may be given by it."""
+    return action.spec.name if isinstance(action, Action) else action
 
 
 def _failed(failure: Failure) -> BaseException:

@@ -6,6 +6,7 @@ from heapq import heappop, heappush
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from perdure.model import fact as facts
 from perdure.model.fact import AnyFact
@@ -17,7 +18,10 @@ from perdure.model.payload import Payload, digest_of
 class OpenCall(Struct, gc=False):
     """A call of an action without an outcome. ``attempt``: the number of the present or next try. ``retry_us``: when it is made, 0 for now.
 
+    ``failed``: the last try that failed, whose ``details`` are known: a stored heartbeat of it, or of one before, is older.
     ``is_pending``: the action returned without an outcome; it comes from outside. ``data`` is what lies beside the row of ``fact``.
+    ``sequence``: 1, and one more for each retry by hand; ``moved_us``: how much later the present sequence began than the first.
+    ``is_taken``: the code has taken the call's failure, and is not told how this sequence ends.
     """
 
     fact: facts.ActionScheduled
@@ -29,8 +33,18 @@ class OpenCall(Struct, gc=False):
     lost: int = 0
     is_pending: bool = False
     error: Failure | None = None
+    failed: int = 0
     details: Payload | None = None
     details_data: bytes | None = None
+    sequence: int = 1
+    moved_us: int = 0
+    is_taken: bool = False
+
+    def begin_again(self, sequence: int, at_us: int) -> None:
+        """The call has a new sequence of attempts; what its retry policy counts, it counts anew."""
+        self.sequence, self.moved_us = sequence, at_us - self.scheduled_us
+        self.attempt, self.retry_us, self.tried, self.lost = 1, 0, 0, 0
+        self.is_pending, self.error = False, None
 
 
 class Ledger:
@@ -42,7 +56,9 @@ class Ledger:
         "calls",
         "children",
         "end_us",
+        "ends_known",
         "facts_count",
+        "failed",
         "is_cancelling",
         "named_signals",
         "named_updates",
@@ -59,6 +75,8 @@ class Ledger:
         self.timers: dict[CallName, facts.TimerStarted] = {}
         self.awaited: dict[CallName, facts.SignalAwaited] = {}
         self.children: dict[CallName, facts.ChildStarted] = {}
+        self.ends_known: dict[CallName, int] = {}
+        self.failed: dict[CallName, int] = {}
         self.unread: dict[str, tuple[facts.SignalReceived, bytes | None]] = {}
         self.unread_counts: Counter[str] = Counter()
         self.named_signals: dict[str, str] = {}
@@ -81,6 +99,10 @@ class Ledger:
     def is_waiting_for(self, call: CallName) -> bool:
         """Tell whether an outcome of this call is still wanted."""
         return call in self.calls or call in self.children
+
+    def is_old_end(self, call: CallName, number: int) -> bool:
+        """Tell whether row ``number`` of a child ended it before this run was reopened."""
+        return number <= self.ends_known.get(call, -1)
 
     def next_us(self) -> int | None:
         """Give the earliest instant at which a timer or a retry is due; ``None`` if none is set."""
@@ -120,6 +142,32 @@ def _ended(ledger: Ledger, fact: Any, at_us: int, data: bytes | None) -> None:
     ledger.calls.pop(fact.call, None)
 
 
+def _failed(ledger: Ledger, fact: facts.ActionFailed | facts.RetryFailed, at_us: int, data: bytes | None) -> None:
+    call = ledger.calls.pop(fact.call, None)
+    ledger.failed[fact.call] = max(ledger.failed.get(fact.call, 1), 1 if call is None else call.sequence)
+
+
+def _retried(ledger: Ledger, fact: facts.CallRetried, at_us: int, data: bytes | None) -> None:
+    scheduled = facts.ActionScheduled(fact.call, fact.action, fact.args, fact.kwargs, fact.line)
+    ledger.calls[fact.call] = OpenCall(scheduled, at_us, data, sequence=fact.sequence, is_taken=True)
+    ledger.failed[fact.call] = fact.sequence
+
+
+def _retry_succeeded(ledger: Ledger, fact: facts.RetrySucceeded, at_us: int, data: bytes | None) -> None:
+    ledger.calls.pop(fact.call, None)
+    ledger.failed.pop(fact.call, None)
+
+
+def _reopened(ledger: Ledger, fact: facts.RunReopened, at_us: int, data: bytes | None) -> None:
+    ledger.ends_known.update(fact.children)
+    for call, sequence in fact.calls.items():
+        entry = ledger.calls.get(call)
+        if entry is not None:
+            entry.begin_again(sequence, at_us)
+            if fact.has_input:
+                entry.fact, entry.data = replace(entry.fact, args=fact.args, kwargs=fact.kwargs), data
+
+
 def _child_ended(ledger: Ledger, fact: Any, at_us: int, data: bytes | None) -> None:
     ledger.children.pop(fact.call, None)
 
@@ -138,7 +186,7 @@ def _attempt_failed(ledger: Ledger, fact: facts.AttemptFailed, at_us: int, data:
         call.lost = 0
         call.retry_us = fact.retry_us
         call.error = fact.error
-        call.details, call.details_data = fact.details, data
+        call.failed, call.details, call.details_data = fact.attempt, fact.details, data
         ledger.remind(fact.call, fact.retry_us)
 
 
@@ -225,7 +273,11 @@ _HANDLERS: dict[type, Any] = {
     facts.RunStarted: _started,
     facts.ActionScheduled: _scheduled,
     facts.ActionCompleted: _ended,
-    facts.ActionFailed: _ended,
+    facts.ActionFailed: _failed,
+    facts.CallRetried: _retried,
+    facts.RetrySucceeded: _retry_succeeded,
+    facts.RetryFailed: _failed,
+    facts.RunReopened: _reopened,
     facts.AttemptFailed: _attempt_failed,
     facts.AttemptLost: _attempt_lost,
     facts.ActionPending: _pending,

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from perdure.deciders.decider import BranchPlace, Definition
+from perdure.deciders.ledger import OpenCall
 from perdure.engine import news
+from perdure.engine.dispatcher import retried_outcome
+from perdure.engine.ended import recall
 from perdure.engine.live import Arrival, LiveRun, Phase
 from perdure.engine.record import Told
 from perdure.model.call import ActionSpec
-from perdure.model.command import Cancel, Complete, Fail
 from perdure.model.errors import (
     CallClosed,
     CallNotFound,
@@ -19,7 +21,6 @@ from perdure.model.errors import (
     InvalidValue,
     RunElsewhere,
     RunEnded,
-    RunNotFound,
     Unavailable,
 )
 from perdure.model.ids import CallName, RunId, call_key
@@ -30,17 +31,12 @@ from perdure.model.stimulus import Begun, CancelAsked, Failed, Signalled, Stimul
 if TYPE_CHECKING:
     from perdure.engine.node import Node
 
-Last = Complete | Fail | Cancel
-
 
 class Desk:
     def __init__(self, node: "Node") -> None:
         self._node = node
-        self._ends: dict[RunId, list[asyncio.Future[Last]]] = {}
         self._starts: dict[RunId, asyncio.Future[RunRow | None]] = {}
-        self._changes: dict[RunId, list[asyncio.Future[None]]] = {}
         self._tells: set[asyncio.Future[Any]] = set()
-        node.pump.on_end = self._on_end
         node.pump.on_refused = self._on_refused
         node.pump.on_commit = self._on_commit
 
@@ -63,6 +59,8 @@ class Desk:
         try:
             if is_checked and (known := await self._known(row.id, replaces=replaces)) is not None:
                 return known
+            if replaces and (reopened := self._node.roster.get(row.id)) is not None and reopened.phase is not Phase.LOADING:
+                return reopened.row
             self._begin(row, begun, is_checked=is_checked, replaces=replaces)
             return await future
         finally:
@@ -90,11 +88,23 @@ class Desk:
     async def tell(self, run: RunId, stimulus: Stimulus) -> Any:
         """The stimulus is durable; for an update, gives the content of its answer. Raises `RunNotFound`, `RunEnded`, or its refusal."""
         live = await self._node.fetcher.live(run)
-        done = self._promise()
+        done = self.promise()
         self._node.pump.tell(live, Arrival(stimulus, done=done))
-        return await done
+        try:
+            return await done
+        except RunEnded:
+            # An update may raise it as well; that run goes on.
+            if live.phase is not Phase.ENDED:
+                raise
+        return await self.recall(live, stimulus)
 
-    def _promise(self) -> asyncio.Future[Any]:
+    async def recall(self, run: LiveRun, stimulus: Stimulus) -> Content | None:
+        """Answer from the journal of a run that has ended, as `perdure.engine.ended` tells."""
+        while run.is_committing:
+            await self._node.waits.change_of(run.row.id)
+        return await recall(self._node.around.store, run.row, stimulus)
+
+    def promise(self) -> asyncio.Future[Any]:
         """Give a future that is told if the node ends first."""
         done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._tells.add(done)
@@ -125,7 +135,7 @@ class Desk:
         """A stalled run was replayed anew; gives its status after that. Raises `RunEnded`."""
         live = await self._node.fetcher.live(run)
         if live.phase is Phase.ENDED:
-            raise RunEnded(run=run, status=live.row.status, asked="resume")
+            raise RunEnded(run=run, status=live.row.status, asked="the resume")
         if live.phase is Phase.STOPPED:
             live = await self._node.fetcher.reload(live)
             await self._node.committer.idle()
@@ -137,7 +147,7 @@ class Desk:
     async def ask(self, run: LiveRun, method: str, args: Sequence[Content], kwargs: dict[str, Content]) -> Content:
         """Answer from the state that is durable or about to be; raises `Unavailable` for a run without a mind."""
         while run.phase is Phase.ACTIVE and run.number < run.row.base and run.arrivals:
-            await self.change_of(run.row.id)  # It was started elsewhere a moment ago, and has its first step before it.
+            await self._node.waits.change_of(run.row.id)  # It was started elsewhere a moment ago, and has its first step before it.
         if run.decider is None:
             raise Unavailable(f"The run {run.row.id!r} is {run.row.status}; its state is not in memory. Read what it published instead.")
         return run.decider.query(method, args, kwargs)
@@ -164,86 +174,32 @@ class Desk:
         # The word from outside may be quicker than the action's return of `pending`: the call is open, so the first outcome wins (G4).
         if isinstance(outcome, Succeeded):
             self._check_type(live, outcome, key)
-        await self._tell_outcome(live, outcome, open_call.attempt)
+        await self._tell_outcome(live, outcome, open_call)
 
     def _check_type(self, run: LiveRun, outcome: Succeeded, key: str) -> None:
-        wanted = self._type_without_code(run, outcome.call) if run.decider is None else run.decider.returns(outcome.call)
+        wanted = Any if run.decider is None else run.decider.returns(outcome.call)
+        if wanted is Any:
+            wanted = self._declared_type(run, outcome.call)
         try:
             self._node.around.tools.serializer.decode(outcome.content, wanted, f"the outcome of {key}")
         except InvalidValue as error:
             raise InvalidValue(what=f"the outcome of {key}", problem=f"{error} The call stays open") from error
 
-    def _type_without_code(self, run: LiveRun, call: CallName) -> Any:
-        """A stopped run has no code to say what it expects; the action's declaration does."""
+    def _declared_type(self, run: LiveRun, call: CallName) -> Any:
+        """A stopped run has no code to say what it expects, and a call by name need not say it; the action's declaration does."""
         spec: ActionSpec | None = self._node.around.definitions.action(run.ledger.calls[call].fact.action)
         return Any if spec is None or spec.signature is None else spec.signature.returns
 
-    async def _tell_outcome(self, run: LiveRun, outcome: Stimulus, attempt: int) -> None:
-        done = self._promise()
-        self._node.pump.tell(run, Arrival(outcome, told=Told(attempt), done=done))
+    async def _tell_outcome(self, run: LiveRun, outcome: Succeeded | Failed, open_call: OpenCall) -> None:
+        told, done = Told(open_call.attempt), self.promise()
+        arrival = retried_outcome(run, outcome, told) if open_call.is_taken else Arrival(outcome, told=told)
+        arrival.done = done
+        self._node.pump.tell(run, arrival)
         await done
-
-    async def end_of(self, run: RunId) -> Last | None:
-        """Wait for the run's end; ``None`` if it had ended before, and the journal has its last word.
-
-        Raises `RunNotFound`, and `RunElsewhere` as soon as another node has the run.
-        """
-        self._require_open(f"the result of {run!r}")
-        future: asyncio.Future[Last] = asyncio.get_running_loop().create_future()
-        waiting = self._ends.setdefault(run, [])
-        waiting.append(future)
-        try:
-            if self._node.roster.get(run) is None:
-                row = await self._node.around.store.row(run)
-                if row is None and not future.done() and self._node.roster.get(run) is None:
-                    raise RunNotFound(run=run)
-                if row is not None and row.status.is_final and not future.done():
-                    return None
-                self._require_here(row)
-            return await future
-        finally:
-            if future in waiting:
-                waiting.remove(future)
-            if not waiting:
-                self._ends.pop(run, None)
-
-    async def change_of(self, run: RunId) -> None:
-        """Wait until the run has a new journal row. Raises `RunElsewhere` as soon as another node has the run."""
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._changes.setdefault(run, []).append(future)
-        if not self._node.share.is_whole and self._node.roster.get(run) is None:
-            self._require_here(await self._node.around.store.row(run))
-        await future
-
-    def _require_here(self, row: RunRow | None) -> None:
-        if row is not None and row.partition not in self._node.share.held and self._node.roster.get(row.id) is None:
-            raise RunElsewhere(run=row.id)
-
-    def let_go(self, runs: Sequence[LiveRun]) -> None:
-        """These runs are another node's now: whoever waits for them is told. So is whoever waits for a run that is not in memory: it
-        may be one of them.
-        """
-        for run in runs:
-            for waiters in run.update_waiters.values():
-                for arrival in waiters:
-                    arrival.refuse(RunElsewhere(run=run.row.id))
-        waiting: list[dict[RunId, list[asyncio.Future[Any]]]] = [self._ends, self._changes]
-        for by_run in waiting:
-            for id in [id for id in by_run if self._node.roster.get(id) is None]:
-                for future in by_run.pop(id):
-                    if not future.done():
-                        future.set_exception(RunElsewhere(run=id))
 
     def _require_open(self, asked: str) -> None:
         if not self._node.is_open:
             raise EngineClosed(state="closed", asked=asked)
-
-    def _on_end(self, run: LiveRun, last: Last) -> None:
-        news.tell_end(run, last)
-        self._node.herald.ended(run.row.id)
-        for future in self._ends.pop(run.row.id, ()):
-            if not future.done():
-                future.set_result(last)
 
     def _on_refused(self, run: LiveRun, known: RunRow) -> None:
         future = self._starts.pop(run.row.id, None)
@@ -256,14 +212,11 @@ class Desk:
         future = self._starts.pop(run, None)
         if future is not None and not future.done():
             future.set_result(None)
-        for change in self._changes.pop(run, ()):
-            if not change.done():
-                change.set_result(None)
+        self._node.waits.tell_change(run)
 
     def close(self) -> None:
         """Whoever still waits is told that the engine has closed."""
         error = EngineClosed(state="closed", asked="the wait")
-        groups: list[list[asyncio.Future[Any]]] = [*self._ends.values(), *self._changes.values()]
-        for future in (*(future for group in groups for future in group), *self._starts.values(), *self._tells):
+        for future in (*self._starts.values(), *self._tells):
             if not future.done():
                 future.set_exception(error)

@@ -14,10 +14,12 @@ from perdure.engine.record import Told
 from perdure.model import fact as facts
 from perdure.model.call import Attempt, OnLost, Outcome
 from perdure.model.command import RunAction
+from perdure.model.fact import AnyFact
 from perdure.model.failure import Failure
 from perdure.model.ids import CallName, RunId
 from perdure.model.limits import Limits
 from perdure.model.payload import Attachments, Content, content_of
+from perdure.model.retry import Retry
 from perdure.model.stimulus import Failed, Succeeded
 from perdure.ports.clock import Clock
 from perdure.ports.performer import Performer
@@ -70,8 +72,9 @@ class Dispatcher:
             spec=asked.spec,
             args=asked.args,
             kwargs=asked.kwargs,
-            end_us=policy.end_us(open_call.scheduled_us),
+            end_us=_end_us(policy, open_call),
             details=run.details.pop(call, None),
+            sequence=open_call.sequence,
         )
         self.running += 1
         run.performances[call] = None
@@ -92,9 +95,11 @@ class Dispatcher:
         if run is None or run.row.base != attempt.base or run.phase is Phase.ENDED:
             self.late += 1
         else:
-            run.performances.pop(attempt.call, None)
             open_call = run.ledger.calls.get(attempt.call)
-            if open_call is None or open_call.attempt != attempt.number:
+            is_old = open_call is not None and open_call.sequence != attempt.sequence
+            if not is_old:
+                run.performances.pop(attempt.call, None)
+            if open_call is None or is_old or open_call.attempt != attempt.number:
                 self.late += 1
                 self.on_quiet(run)
             elif outcome.kept is not None:
@@ -113,13 +118,14 @@ class Dispatcher:
     def _arrival(self, run: LiveRun, open_call: OpenCall, attempt: Attempt, outcome: Outcome) -> Arrival:
         if outcome.content is not None:
             run.specs.pop(attempt.call, None)
-            return Arrival(Succeeded(attempt.call, outcome.content), told=Told(attempt.number, outcome.took_us))
+            return _ended(run, open_call, Succeeded(attempt.call, outcome.content), Told(attempt.number, outcome.took_us))
         if outcome.failure is None:
             return Arrival(make=lambda _: facts.ActionPending(attempt.call, attempt.number))
         retry_us = self._retry_us(open_call, attempt, outcome)
         if retry_us is None:
             run.specs.pop(attempt.call, None)
-            return Arrival(Failed(attempt.call, outcome.failure), told=Told(attempt.number, outcome.took_us))
+            run.failed_specs[attempt.call] = attempt.spec
+            return _ended(run, open_call, Failed(attempt.call, outcome.failure), Told(attempt.number, outcome.took_us))
         return self._failed_attempt(run, attempt, outcome, retry_us)
 
     def _failed_attempt(self, run: LiveRun, attempt: Attempt, outcome: Outcome, retry_us: int) -> Arrival:
@@ -146,7 +152,7 @@ class Dispatcher:
             return None
         delay_us = policy.delay_us(tried, self._random) if outcome.retry_after_us is None else outcome.retry_after_us
         retry_us = self._clock.now_us() + max(1, delay_us)
-        ends = [end for end in (attempt.end_us, policy.end_us(open_call.scheduled_us)) if end is not None]
+        ends = [end for end in (attempt.end_us, _end_us(policy, open_call)) if end is not None]
         return None if ends and retry_us >= min(ends) else retry_us
 
     def _on_beat(self, attempt: Attempt, content: Content) -> None:
@@ -155,22 +161,57 @@ class Dispatcher:
             run.beats[attempt.call] = content
             self.on_beat(attempt, content)
 
+    def is_under_way(self, attempt: Attempt) -> bool:
+        """Tell whether that attempt is the one that runs now for its call."""
+        run = self._find(attempt.run)
+        if run is None or run.row.base != attempt.base or attempt.call not in run.performances:
+            return False
+        open_call = run.ledger.calls.get(attempt.call)
+        return open_call is not None and open_call.attempt == attempt.number
+
     def lost_arrivals(self, run: LiveRun, begun: frozenset[CallName]) -> list[Arrival]:
         """Give what becomes of the ``begun`` attempts, which a dead node may have had under way."""
         arrivals: list[Arrival] = []
         for call in sorted(begun):
             asked = run.specs.get(call)
             if asked is not None and asked.spec.function is not None:
-                arrivals.append(self._lost(call, run.ledger.calls[call], asked))
+                arrivals.append(self._lost(run, run.ledger.calls[call], asked))
         return arrivals
 
-    def _lost(self, call: CallName, open_call: OpenCall, asked: RunAction) -> Arrival:
+    def _lost(self, run: LiveRun, open_call: OpenCall, asked: RunAction) -> Arrival:
+        call, number, why = asked.call, open_call.attempt, None
         if asked.spec.on_lost is OnLost.FAIL:
-            return Arrival(Failed(call, _lost_failure(asked, "its node ended and on_lost='fail' asks not to try again")))
-        if open_call.lost >= self._limits.attempts_lost_max:
-            return Arrival(Failed(call, _lost_failure(asked, f"its node died {open_call.lost} times in a row while it ran")))
-        number = open_call.attempt
+            why = "its node ended and on_lost='fail' asks not to try again"
+        elif open_call.lost >= self._limits.attempts_lost_max:
+            why = f"its node died {open_call.lost} times in a row while it ran"
+        if why is not None:
+            run.failed_specs[call] = asked.spec
+            return _ended(run, open_call, Failed(call, _lost_failure(asked, why)), Told())
         return Arrival(make=lambda _: facts.AttemptLost(call, number))
+
+
+def _end_us(policy: Retry, open_call: OpenCall) -> int | None:
+    """Give the instant after which no attempt is made: a retry by hand has as long as the call had at first."""
+    end_us = policy.end_us(open_call.scheduled_us)
+    return None if end_us is None else end_us + open_call.moved_us
+
+
+def _ended(run: LiveRun, open_call: OpenCall, outcome: Succeeded | Failed, told: Told) -> Arrival:
+    if open_call.is_taken:
+        return retried_outcome(run, outcome, told)
+    return Arrival(outcome, told=told)
+
+
+def retried_outcome(run: LiveRun, outcome: Succeeded | Failed, told: Told) -> Arrival:
+    """Give the arrival that writes down how a retried call ended whose failure the code has taken. From now on the call has its outcome."""
+    run.ledger.calls.pop(outcome.call, None)
+
+    def make(attachments: Attachments) -> AnyFact:
+        if isinstance(outcome, Succeeded):
+            return facts.RetrySucceeded(outcome.call, attachments.place(outcome.content), told.attempt, told.took_us)
+        return facts.RetryFailed(outcome.call, outcome.failure, told.attempt, told.took_us)
+
+    return Arrival(make=make)
 
 
 def _lost_failure(asked: RunAction, why: str) -> Failure:

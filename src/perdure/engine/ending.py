@@ -56,14 +56,15 @@ def tell_parent(piece: Piece, last: Last, batch: Batch, limits: Limits) -> None:
     if row.parent is None or row.parent_call is None:
         return
     base, _, call = row.parent_call.partition("#")
+    number = piece.run.number
 
     def message(attachments: Attachments) -> EndChild:
         if isinstance(last, commands.Complete):
-            return EndChild(int(base), CallName(call), value=attachments.place(last.content))
+            return EndChild(int(base), CallName(call), value=attachments.place(last.content), number=number)
         failure = last.failure if isinstance(last, commands.Fail) else cancelled_failure(row.id)
-        return EndChild(int(base), CallName(call), error=failure)
+        return EndChild(int(base), CallName(call), error=failure, number=number)
 
-    piece.posts.append(post(batch, row.parent, f"{row.id}#end", piece.run.last_us, message, inline_max=limits.payload_inline_max))
+    piece.posts.append(post(batch, row.parent, f"{row.id}#end~{number}", piece.run.last_us, message, inline_max=limits.payload_inline_max))
 
 
 def cancelled_failure(run: str) -> Failure:
@@ -96,6 +97,7 @@ def continue_run(
     run.row.base, run.row.version = run.number + 1, definition.version
     run.ledger = Ledger()
     run.specs.clear()
+    run.failed_specs.clear()
     run.decider = definition.decider(identity_of(run), tools)
     change_row(run, Status.RUNNING, HELD, batch, state=state)
     batch.truncated[run.row.id] = run.row.base

@@ -37,6 +37,7 @@ class Fetcher:
         self._parked: set[RunId] = set()
         self._under_way: dict[RunId, dict[CallName, Performance | None]] = {}
         self._task: asyncio.Task[None] | None = None
+        self.is_finished = False
 
     async def live(self, run: RunId) -> LiveRun:
         """Give the run, loaded. Raises `RunNotFound`, `RunElsewhere`."""
@@ -53,7 +54,7 @@ class Fetcher:
     def ask_for(self, run: RunId) -> None:
         """The run will be loaded, with others, unless it is here."""
         found = self._node.roster.get(run)
-        if found is None:
+        if found is None and not self.is_finished:
             self._to_load[run] = None
             if self._task is None and self._node.is_open:
                 self._task = asyncio.get_running_loop().create_task(self._load_all())
@@ -72,7 +73,8 @@ class Fetcher:
             await asyncio.shield(self._task)
 
     async def finish(self) -> None:
-        """The load under way has ended; what else was asked for is left to the next node."""
+        """The load under way has ended; what else was asked for, or will be, is left to the next node."""
+        self.is_finished = True
         self._to_load.clear()
         if self._task is not None:
             await asyncio.gather(self._task, return_exceptions=True)

@@ -39,7 +39,7 @@ class Intake:
     def _drop_twin(self, run: LiveRun, twin: Arrival, arrival: Arrival) -> None:
         """The second of two is told what became of the first, and not before it is durable."""
         now, before = arrival.stimulus, twin.stimulus
-        if isinstance(now, Signalled) and isinstance(before, Signalled) and _digest(now) != _digest(before):
+        if isinstance(now, Signalled) and isinstance(before, Signalled) and signal_digest(now) != signal_digest(before):
             arrival.refuse(errors.SignalConflict(id=now.id, run=run.id))
             return
         self.dropped += 1
@@ -87,7 +87,7 @@ class Intake:
     def _accepts_signal(self, run: LiveRun, arrival: Arrival, signal: Signalled) -> bool:
         known = run.ledger.named_signals.get(signal.id)
         if known is not None:
-            if known != _digest(signal):
+            if known != signal_digest(signal):
                 arrival.refuse(errors.SignalConflict(id=signal.id, run=run.id))
                 return False
             return self._drop(arrival)
@@ -114,7 +114,8 @@ class Intake:
         return True
 
 
-def _digest(signal: Signalled) -> str:
+def signal_digest(signal: Signalled) -> str:
+    """Give the hash by which a signal that is sent again is compared."""
     return signal.digest or sha256(signal.content.data).hexdigest()
 
 

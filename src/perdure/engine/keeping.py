@@ -16,7 +16,7 @@ def kept_outcome(attempt: Attempt, outcome: Outcome, *, epoch: int, now_us: int,
         return RecordFact(_fact(attempt, outcome, attachments))
 
     batch = Batch(epoch)
-    post(batch, attempt.run, f"{attempt.key}#outcome#{attempt.number}", now_us, message, inline_max=inline_max)
+    post(batch, attempt.run, f"{attempt.key}#outcome#{attempt.sequence}#{attempt.number}", now_us, message, inline_max=inline_max)
     return batch
 
 

@@ -36,12 +36,14 @@ class Arrival(Struct, gc=False):
 
     ``stimulus`` goes to the decider and is written as a fact; ``make`` alone gives a fact that is only written. ``inbox_id``: consumed
     by the same commit. ``done`` is resolved after that commit; ``refused`` is told an error instead.
+    ``is_retaken``: a reopened run takes it in once more.
     """
 
     stimulus: Stimulus | None = None
     make: Callable[[Attachments], AnyFact] | None = None
     told: Told = PLAIN
     inbox_id: str | None = None
+    is_retaken: bool = False
     done: asyncio.Future[Any] | None = None
 
     def settle(self, value: Any = None) -> None:
@@ -75,6 +77,7 @@ class LiveRun:
         "beats",
         "decider",
         "details",
+        "failed_specs",
         "is_committing",
         "is_dirty",
         "is_warned",
@@ -100,6 +103,7 @@ class LiveRun:
         self.is_committing = False
         self.is_dirty = False
         self.specs: dict[CallName, RunAction] = {}
+        self.failed_specs: dict[CallName, ActionSpec] = {}
         self.performances: dict[CallName, Performance | None] = {}
         self.details: dict[CallName, Content] = {}
         self.beats: dict[CallName, Content] = {}
@@ -129,7 +133,11 @@ class LiveRun:
         """A call whose action was unknown knows it now; what the call asked for stays."""
         asked = self.specs[call]
         returns = spec.returns if asked.spec.returns is Any else asked.spec.returns
-        self.specs[call] = msgspec.structs.replace(asked, spec=msgspec.structs.replace(spec, returns=returns))
+        known = msgspec.structs.replace(spec, returns=returns)
+        if asked.spec.is_chosen:
+            kept = asked.spec
+            known = msgspec.structs.replace(known, retry=kept.retry, timeout_us=kept.timeout_us, on_lost=kept.on_lost, is_chosen=True)
+        self.specs[call] = msgspec.structs.replace(asked, spec=known)
 
     def drop_mind(self) -> None:
         """The code is let go without an effect."""

@@ -13,8 +13,8 @@ from perdure.engine.live import LiveRun
 from perdure.engine.record import ENGINE_FACTS, arguments_blobs, blobs_of, stimulus_of_fact
 from perdure.model import command as commands
 from perdure.model.errors import CorruptJournal
-from perdure.model.fact import AnyFact, decode_facts
-from perdure.model.ids import RunId
+from perdure.model.fact import AnyFact, decode_facts, supersedes
+from perdure.model.ids import CallName, RunId
 from perdure.model.payload import Content, Payload, content_of
 from perdure.model.run import Transition
 from perdure.model.stimulus import Begun
@@ -38,6 +38,7 @@ class Journal:
 
     def _read(self) -> None:
         number = self.loaded.row.base
+        standing: tuple[Transition, list[AnyFact]] | None = None
         for row in self.loaded.transitions:
             if row.number != number:
                 raise CorruptJournal(what=f"run {row.run!r} has row {row.number} where row {number} should be")
@@ -46,11 +47,19 @@ class Journal:
                 entries = decode_facts(row.facts)
             except CorruptJournal as error:
                 raise CorruptJournal(what=f"run {row.run!r} row {row.number}: {error.what}") from error
-            self.rows.append((row, entries))
-            self.ledger.apply_all(entries, row.at_us, row.data)
-            self.blobs |= blobs_of(entries)
+            # A row is taken in when the next one is known: one that begins with RunReopened takes the place of the row before it.
+            if standing is not None and not supersedes(entries):
+                self._take(*standing)
+            standing = (row, entries)
+        if standing is not None:
+            self._take(*standing)
         for call in self.ledger.calls.values():
             self.blobs |= arguments_blobs(call.fact)
+
+    def _take(self, row: Transition, entries: list[AnyFact]) -> None:
+        self.rows.append((row, entries))
+        self.ledger.apply_all(entries, row.at_us, row.data)
+        self.blobs |= blobs_of(entries)
 
 
 class Loader:
@@ -105,8 +114,11 @@ class Loader:
             return
         assert run.decider is not None
         for command in run.decider.replay(RecordedRow(row.number, row.at_us, stimuli, recorded, content)):
-            if type(command) is commands.RunAction and command.call in run.ledger.calls:
-                run.specs[command.call] = command
+            if type(command) is commands.RunAction:
+                if command.call in run.ledger.calls:
+                    run.specs[command.call] = command
+                if command.call in run.ledger.failed:
+                    run.failed_specs[command.call] = command.spec
             elif type(command) is commands.AnswerUpdate:
                 run.answers[command.id] = command
 
@@ -127,11 +139,12 @@ class Loader:
                 self._tools.serializer.plain(content, "an argument of an open call")
 
 
-def heartbeat_contents(loaded: Loaded) -> dict[str, Content]:
-    """Give the last details that attempts of this run reported, by call."""
-    found = {}
+def heartbeat_contents(loaded: Loaded, ledger: Ledger) -> dict[CallName, Content]:
+    """Give the last details that attempts of this run reported, by open call, where they are newer than what the journal has."""
+    found: dict[CallName, Content] = {}
     for beat in loaded.heartbeats:
         payload = msgspec.json.decode(beat.body, type=Payload)
-        if not payload.blob:
-            found[str(beat.call)] = content_of(payload, beat.data, {})
+        open_call = ledger.calls.get(beat.call)
+        if not payload.blob and open_call is not None and beat.attempt > open_call.failed:
+            found[beat.call] = content_of(payload, beat.data, {})
     return found

@@ -81,7 +81,7 @@ class Lookout:
     async def look_for_due(self) -> int:
         """Ask for the runs that the store says are due, and learn when the next is; gives their number."""
         node, clock, count = self._node, self._node.around.clock, 0
-        while node.is_open:
+        while node.is_open and not node.fetcher.is_finished:
             due = await patiently(clock, lambda: self._store.due(node.share.mine, clock.now_us(), DUE_MAX))
             fresh = [run for run in due if node.roster.get(run) is None and not node.fetcher.is_asked_for(run)]
             for run in fresh:

@@ -8,7 +8,8 @@ import msgspec
 from msgspec import Struct
 
 from perdure.engine.live import Arrival
-from perdure.engine.record import Told, blobs_of, stimulus_of_fact
+from perdure.engine.record import Told, blobs_of, placed_again, stimulus_of_fact
+from perdure.engine.reopening import Asked
 from perdure.model import message as messages
 from perdure.model.errors import PerdureError
 from perdure.model.fact import ChildCompleted, ChildFailed, RunStarted
@@ -43,7 +44,7 @@ def payloads_of(message: AnyMessage | None) -> Sequence[Payload]:
     match message:
         case messages.SendSignal():
             return (message.value,)
-        case messages.RequestUpdate() | messages.AskQuery():
+        case messages.RequestUpdate() | messages.AskQuery() | messages.RequestRetry():
             return (*message.args, *message.kwargs.values())
         case messages.GiveOutcome() | messages.EndChild():
             return () if message.value is None else (message.value,)
@@ -78,6 +79,8 @@ def stimulus_arrival(letter: Letter, blobs: dict[str, bytes]) -> Arrival | None:
             return Arrival(outcome(message, content), told=Told(is_child=True))
         case messages.AskQuery() | messages.RequestResume() | messages.GiveOutcome() | None:
             return None
+        case messages.RequestRetry() | messages.ReopenChild():
+            return None
         case _:
             assert_never(message)
 
@@ -86,7 +89,7 @@ def _recorded(message: messages.RecordFact, content: Callable[[Payload], Content
     fact = message.fact
     stimulus = stimulus_of_fact(fact, content)
     if stimulus is None:
-        return Arrival(make=lambda _: fact)
+        return Arrival(make=lambda attachments: placed_again(fact, content, attachments))
     told = Told(
         attempt=getattr(fact, "attempt", 1),
         took_us=getattr(fact, "took_us", 0),
@@ -95,6 +98,15 @@ def _recorded(message: messages.RecordFact, content: Callable[[Payload], Content
         version=fact.version if isinstance(fact, RunStarted) else 1,
     )
     return Arrival(stimulus, told=told)
+
+
+def asked(message: messages.RequestRetry, content: Callable[[Payload], Content]) -> Asked:
+    """Give what a message asks to retry."""
+    if not message.has_input:
+        return Asked(call=message.call, action=message.action)
+    args = tuple(content(payload) for payload in message.args)
+    kwargs = {name: content(payload) for name, payload in message.kwargs.items()}
+    return Asked(call=message.call, action=message.action, args=args, kwargs=kwargs)
 
 
 def outcome(message: messages.GiveOutcome | messages.EndChild, content: Callable[[Payload], Content]) -> Stimulus:

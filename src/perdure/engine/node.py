@@ -8,6 +8,7 @@ from random import Random
 from msgspec import Struct
 
 from perdure.deciders.decider import Tools
+from perdure.engine.beats import Beats
 from perdure.engine.committer import Committer
 from perdure.engine.desk import Desk
 from perdure.engine.dispatcher import Dispatcher
@@ -20,6 +21,7 @@ from perdure.engine.lookout import Lookout
 from perdure.engine.postroom import Postroom
 from perdure.engine.pruner import Pruner
 from perdure.engine.pump import Pump
+from perdure.engine.retrier import Retrier
 from perdure.engine.roster import Roster
 from perdure.engine.rounds import Rounds
 from perdure.engine.sharing.handover import Handover
@@ -27,6 +29,7 @@ from perdure.engine.sharing.share import Share
 from perdure.engine.sharing.tenure import Tenure
 from perdure.engine.starter import Starter
 from perdure.engine.transition import Transitions
+from perdure.engine.waits import Waits
 from perdure.engine.wakes import Wakes
 from perdure.model.call import Attempt, Outcome
 from perdure.model.retention import FOREVER, Retention
@@ -85,16 +88,19 @@ class Node:
         )
         self.loader: Loader = Loader(around.store, around.definitions, around.tools)
         self.starter: Starter = Starter(
-            self.pump, clock=around.clock, entropy=around.entropy, definitions=around.definitions, tools=around.tools, share=self.share
+            self.pump, entropy=around.entropy, definitions=around.definitions, tools=around.tools, share=self.share
         )
         self.herald: Herald = Herald(around.store, self.roster)
         self.fetcher: Fetcher = Fetcher(self)
         self.rounds: Rounds = Rounds(around.clock, name)
         self.postroom: Postroom = Postroom(self)
+        self.beats: Beats = Beats(around.clock, write=self.postroom.write_beat, is_under_way=self.dispatcher.is_under_way)
         self.lookout: Lookout = Lookout(self)
         self.handover: Handover = Handover(self)
+        self.waits: Waits = Waits(self)
         self.desk: Desk = Desk(self)
         self.pruner: Pruner = Pruner(around.store, around.clock, around.retention, lambda: self.share.mine)
+        self.retrier: Retrier = Retrier(self)
         self._on_fenced = on_lost
         self._farewell: asyncio.Task[None] | None = None
         self._unsubscribe: Callable[[], None] = lambda: None
@@ -115,7 +121,7 @@ class Node:
         self.tenure.on_lost = self._on_lost
         self.starter.on_parked = self.fetcher.note_parked
         self.dispatcher.on_quiet = self.pump.rest
-        self.dispatcher.on_beat = self.postroom.keep_beat
+        self.dispatcher.on_beat = self.beats.keep
         self.dispatcher.on_kept = lambda item: self.postroom.take([item])
         self.around.performer.keep_with(self._kept)
 
@@ -166,6 +172,7 @@ class Node:
     async def drain(self) -> None:
         """Nothing new begins; returns when no attempt is under way and all outcomes are written. What is not busy is handed over."""
         self.dispatcher.is_draining = self.tenure.is_leaving = True
+        await self.fetcher.finish()
         if self.around.store.traits.partitions > 1:
             await self.handover.give(self.share.mine, patience_us=DRAIN_MAX_US)
         while self.dispatcher.running and self.is_open:
@@ -178,6 +185,7 @@ class Node:
             return
         self.dispatcher.is_draining = True
         await self.fetcher.finish()
+        self.beats.flush()
         await self.handover.write_out(self.share.held)
         await self.around.performer.close()
         await self.handover.settle(self.share.held)
@@ -200,7 +208,9 @@ class Node:
         self._stop_listening()
         self.wakes.close()
         self.rounds.close()
+        self.beats.close()
         self.committer.is_dead = True
         self.roster.close()
+        self.waits.close()
         self.desk.close()
         self.fetcher.close()

@@ -4,7 +4,7 @@ Protects from taking one twice or leaving one lying (G5, G9).
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -15,7 +15,7 @@ from perdure.engine.mail import Letter
 from perdure.engine.patience import patiently
 from perdure.model import message as messages
 from perdure.model.call import Attempt
-from perdure.model.errors import PerdureError, RunElsewhere, RunEnded
+from perdure.model.errors import EngineClosed, PerdureError, RunElsewhere, RunEnded
 from perdure.model.ids import RunId
 from perdure.model.payload import Attachments, Content
 from perdure.ports.store import Heartbeat, InboxItem
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from perdure.engine.node import Node
 
 ADDRESSED_MAX = 1_000
-BEAT_US = 500_000
 REPLY_KEPT_US = 3_600_000_000
 
 
@@ -33,7 +32,6 @@ class Postroom:
         self._node = node
         self._seen: set[tuple[RunId, str]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._beats_us: dict[tuple[RunId, str], int] = {}
 
     async def look(self) -> int:
         """Take what lies in the inboxes of all runs; gives the number of new items."""
@@ -47,7 +45,10 @@ class Postroom:
         if not fresh:
             return
         self._seen.update((item.run, item.id) for item in fresh)
-        task = asyncio.get_running_loop().create_task(self._deliver(fresh))
+        self._begin(self._deliver(fresh))
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -80,8 +81,12 @@ class Postroom:
             if letter.error is not None:
                 raise letter.error
             arrival = mail.stimulus_arrival(letter, blobs)
-            if arrival is None:
+            if isinstance(letter.message, messages.RequestRetry | messages.ReopenChild):
+                self._begin(self._retry(run, letter, letter.message, blobs))
+            elif arrival is None:
                 await self._request(run, letter, blobs)
+            elif run.phase is Phase.ENDED:
+                await self._recall(run, letter, arrival)
             elif run.phase is Phase.STOPPED and not isinstance(letter.message, messages.RequestUpdate):
                 await self._leave(run, letter)
             else:
@@ -96,21 +101,27 @@ class Postroom:
             self._consume(letter)
             self._node.pump.cancel_stopped(run, letter.message.reason)
 
+    async def _recall(self, run: LiveRun, letter: Letter, arrival: Arrival) -> None:
+        """A message that comes after the end, or comes again, is answered from the journal."""
+        answer = None if arrival.stimulus is None else await self._node.desk.recall(run, arrival.stimulus)
+        self._reply(letter, _ended(answer))
+        self._consume(letter)
+
     def _tell(self, run: LiveRun, letter: Letter, arrival: Arrival) -> None:
-        if run.phase is Phase.ENDED:
-            self._reply(letter, _failed(RunEnded(run=run.row.id, status=run.row.status, asked="the message")))
+        if isinstance(letter.message, messages.EndChild) and _is_over(run, letter.message):
+            self._node.intake.dropped += 1
             self._consume(letter)
-            return
-        if isinstance(letter.message, messages.EndChild) and letter.message.base != run.row.base:
-            self._consume(letter)  # A child of an incarnation that is over; the call of that name is another one now.
             return
         arrival.inbox_id = letter.item.id
         arrival.done = asyncio.get_running_loop().create_future()
-        arrival.done.add_done_callback(lambda future: self._done(letter, future))
+        arrival.done.add_done_callback(lambda future: self._done(run, letter, future))
         self._node.pump.tell(run, arrival)
 
-    def _done(self, letter: Letter, future: "asyncio.Future[Any]") -> None:
+    def _done(self, run: LiveRun, letter: Letter, future: "asyncio.Future[Any]") -> None:
         self._seen.discard((letter.item.run, letter.item.id))
+        if run.phase is Phase.ENDED and isinstance(future.exception(), RunEnded):
+            self.take([letter.item])  # It came while the end was being written: now the journal can tell what becomes of it.
+            return
         if isinstance(letter.message, messages.RequestUpdate) or future.exception() is not None:
             self._reply(letter, future)
 
@@ -130,6 +141,23 @@ class Postroom:
                 await desk.give_outcome(run.row.id, give.base, mail.outcome(give, content))
                 self._reply(letter, _ended(None))
 
+    async def _retry(
+        self, run: LiveRun, letter: Letter, message: messages.RequestRetry | messages.ReopenChild, blobs: dict[str, bytes]
+    ) -> None:
+        """Consumed by the commit that reopens the run: a request of its parent must not be lost between the two."""
+        retrier, content = self._node.retrier, letter.content(blobs)
+        try:
+            if isinstance(message, messages.ReopenChild):
+                await retrier.reopen_child(run.row.id, message.number, letter.item.id)
+            else:
+                calls = await retrier.retry(run.row.id, mail.asked(message, content), inbox_id=letter.item.id)
+                self._reply(letter, _ended(Content("json", msgspec.json.encode(calls))))
+        except EngineClosed:
+            return  # The next node takes it.
+        except Exception as error:
+            self._reply(letter, _failed(error))
+        self._consume(letter)
+
     def _consume(self, letter: Letter) -> None:
         self._node.committer.batch.consumed.append((letter.item.run, letter.item.id))
         self._seen.discard((letter.item.run, letter.item.id))
@@ -142,12 +170,8 @@ class Postroom:
         node.committer.batch.blobs.update(blobs)
         node.pump.schedule()
 
-    def keep_beat(self, attempt: Attempt, content: Content) -> None:
-        """The details of an attempt are written down, but not more often than twice a second."""
-        key, now_us = (attempt.run, attempt.key), self._node.around.clock.now_us()
-        if now_us - self._beats_us.get(key, 0) < BEAT_US:
-            return
-        self._beats_us[key] = now_us
+    def write_beat(self, attempt: Attempt, content: Content) -> None:
+        """The details of an attempt are in the batch."""
         attachments = Attachments(self._node.around.tools.limits.payload_bytes_max)
         body = msgspec.json.encode(attachments.place(content))
         data = None if attachments.data is None else bytes(attachments.data)
@@ -158,6 +182,13 @@ class Postroom:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def _is_over(run: LiveRun, end: messages.EndChild) -> bool:
+    """Tell whether a child's end is old news: from before the run was reopened, or of an incarnation that is over, where the call's name
+    may mean another one now.
+    """
+    return end.base != run.row.base or run.ledger.is_old_end(end.call, end.number)
 
 
 def _failed(error: BaseException) -> "asyncio.Future[Any]":

@@ -9,6 +9,7 @@ from typing import Any
 
 from perdure.engine.committer import Committer
 from perdure.engine.dispatcher import Dispatcher
+from perdure.engine.ended import asked_of
 from perdure.engine.ending import cancel_run
 from perdure.engine.live import Arrival, LiveRun, Phase, answer_update
 from perdure.engine.roster import Roster
@@ -26,7 +27,7 @@ from perdure.model.run import HELD, RunRow, Status
 from perdure.model.stimulus import Fired
 from perdure.ports.clock import Clock
 from perdure.ports.definitions import Definitions
-from perdure.ports.store import InboxItem
+from perdure.ports.store import Consequences, InboxItem
 
 TRANSITIONS_MAX = 128
 """Transitions in one round: what has waited behind a burst gets its turn, and its commit, in between."""
@@ -65,7 +66,7 @@ class Pump:
             case Phase.STOPPED:
                 self._keep(run, arrival)
             case Phase.ENDED:
-                arrival.refuse(RunEnded(run=run.row.id, status=run.row.status, asked="this"))
+                arrival.refuse(RunEnded(run=run.row.id, status=run.row.status, asked=asked_of(arrival.stimulus)))
 
     def _keep(self, run: LiveRun, arrival: Arrival) -> None:
         run.last_us = max(run.last_us, self._clock.now_us())
@@ -111,8 +112,11 @@ class Pump:
 
     def advance(self, run: LiveRun, now_us: int) -> None:
         """The run's transition is in the batch, and with it the children that it starts."""
-        piece = self._transitions.advance(run, self.committer.batch, now_us)
+        batch = self.committer.batch
+        piece = self._transitions.advance(run, batch, now_us)
         run.is_committing = True
+        if piece.posts and run.row.id in batch.checked:
+            batch.led_to.setdefault(run.row.id, Consequences()).posts += [(item.run, item.id) for item in piece.posts]
         self.committer.pieces.append(piece)
         for command in piece.commands:
             if type(command) is commands.StartChild:
@@ -139,13 +143,13 @@ class Pump:
         run = piece.run
         run.is_committing = False
         if refused and run.row.id in refused and run.number <= run.row.base:
-            self._discard(run, refused[run.row.id])
+            self._discard(run, refused)
             return
         for arrival in piece.settled:
             arrival.settle()
         self._carry_out(piece)
-        if piece.posts:
-            self.on_post(piece.posts)
+        if posts := [item for item in piece.posts if item.run not in refused] if refused else piece.posts:
+            self.on_post(posts)
         if piece.facts or run.phase is Phase.STOPPED:
             self.on_commit(run.row.id)
         if piece.has_ended:
@@ -202,18 +206,19 @@ class Pump:
         run.drop_mind()
         for waiters in run.update_waiters.values():
             for arrival in waiters:
-                arrival.refuse(RunEnded(run=run.row.id, status=run.row.status, asked="the update"))
+                arrival.refuse(RunEnded(run=run.row.id, status=run.row.status, asked=asked_of(arrival.stimulus)))
         for arrival in run.arrivals:
-            arrival.refuse(RunEnded(run=run.row.id, status=run.row.status, asked="this"))
+            arrival.refuse(RunEnded(run=run.row.id, status=run.row.status, asked=asked_of(arrival.stimulus)))
         self.on_end(run, piece.commands[-1])
 
-    def _discard(self, run: LiveRun, known: RunRow) -> None:
+    def _discard(self, run: LiveRun, refused: dict[RunId, RunRow]) -> None:
         """The id of a start was taken: what was decided for it in memory never happened."""
         run.phase = Phase.ENDED
         self.roster.forget(run)
         run.drop_mind()
-        self.starter.refuse_child(run.row, known)
-        self.on_refused(run, known)
+        if run.row.parent not in refused:
+            self.starter.tell_refused(run.row)
+        self.on_refused(run, refused[run.row.id])
 
     def rest(self, run: LiveRun) -> None:
         """See whether there is more to do for the run, and when it must be woken if not."""

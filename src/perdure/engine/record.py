@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, assert_never
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from perdure.model import command as commands
 from perdure.model import fact as facts
@@ -178,8 +179,35 @@ _STIMULUS_READERS: dict[type, Callable[[Any, ContentOf], Stimulus]] = {
     facts.CancelRequested: lambda fact, _: CancelAsked(fact.reason),
 }
 
-ENGINE_FACTS = (facts.AttemptFailed, facts.AttemptLost, facts.ActionPending, facts.RunStalled, facts.RunResumed)
+ENGINE_FACTS = (
+    facts.AttemptFailed,
+    facts.AttemptLost,
+    facts.ActionPending,
+    facts.CallRetried,
+    facts.RetrySucceeded,
+    facts.RetryFailed,
+    facts.RunStalled,
+    facts.RunResumed,
+    facts.RunReopened,
+)
 """Facts of the engine's own: neither a stimulus of the decider nor a command of it."""
+
+
+def placed_again(fact: AnyFact, content: ContentOf, attachments: Attachments) -> AnyFact:
+    """Give an engine's own fact as it is in another row: what lay beside the old one lies beside the new one."""
+
+    def again(payload: Payload) -> Payload:
+        return payload if payload.at < 0 else attachments.place(content(payload))
+
+    match fact:
+        case facts.AttemptFailed() if fact.details is not None:
+            return replace(fact, details=again(fact.details))
+        case facts.RetrySucceeded():
+            return replace(fact, value=again(fact.value))
+        case facts.CallRetried():
+            return replace(fact, args=tuple(map(again, fact.args)), kwargs={name: again(value) for name, value in fact.kwargs.items()})
+        case _:
+            return fact
 
 
 def blobs_of(entries: Sequence[AnyFact]) -> set[str]:

@@ -14,7 +14,14 @@ from perdure.model.run import HELD, Status
 if TYPE_CHECKING:
     from perdure.engine.node import Node
 
-_ATTEMPT_ENDS = (facts.ActionCompleted, facts.ActionFailed, facts.AttemptFailed, facts.ActionPending)
+_ATTEMPT_ENDS = (
+    facts.ActionCompleted,
+    facts.ActionFailed,
+    facts.AttemptFailed,
+    facts.ActionPending,
+    facts.RetrySucceeded,
+    facts.RetryFailed,
+)
 
 
 def recover(
@@ -32,12 +39,10 @@ def recover(
 
 def _resume(node: "Node", run: LiveRun, journal: Journal, *, was_stalled: bool) -> None:
     was_held = journal.loaded.row.wake_us == HELD
-    for call, content in heartbeat_contents(journal.loaded).items():
-        if call in run.ledger.calls:
-            run.details[CallName(call)] = content
+    run.details |= heartbeat_contents(journal.loaded, run.ledger)
     if was_stalled:
         node.pump.tell(run, Arrival(make=lambda _: facts.RunResumed()))
-    _adopt_actions(node, run)
+    adopt_actions(node, run)
     outcomes = _kept_outcomes(journal)
     begun = _begun_calls(run, journal) - run.performances.keys() - outcomes
     lost = node.dispatcher.lost_arrivals(run, begun) if was_held or was_stalled else []
@@ -50,7 +55,8 @@ def _resume(node: "Node", run: LiveRun, journal: Journal, *, was_stalled: bool) 
         node.pump.change(run, Status.WAITING, run.ledger.next_us())
 
 
-def _adopt_actions(node: "Node", run: LiveRun) -> None:
+def adopt_actions(node: "Node", run: LiveRun) -> None:
+    """Calls of a run that was just loaded know the actions that this node knows."""
     for call, asked in list(run.specs.items()):
         spec = node.around.definitions.action(asked.spec.name)
         if asked.spec.function is None and spec is not None:

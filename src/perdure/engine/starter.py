@@ -16,11 +16,12 @@ from perdure.model import command as commands
 from perdure.model.errors import DefinitionNotFound, RunConflict
 from perdure.model.failure import failure_of
 from perdure.model.ids import CallName, RunId
-from perdure.model.message import EndChild, RecordFact
+from perdure.model.message import EndChild, RecordFact, encode_message
 from perdure.model.run import RunRow, Status
 from perdure.model.stimulus import Begun
-from perdure.ports.clock import Clock, Entropy
+from perdure.ports.clock import Entropy
 from perdure.ports.definitions import Definitions
+from perdure.ports.store import Consequences, InboxItem
 
 if TYPE_CHECKING:
     from perdure.engine.pump import Pump
@@ -29,9 +30,8 @@ if TYPE_CHECKING:
 class Starter:
     """``on_parked`` is told of runs whose code is not here."""
 
-    def __init__(self, pump: "Pump", *, clock: Clock, entropy: Entropy, definitions: Definitions, tools: Tools, share: Share) -> None:
+    def __init__(self, pump: "Pump", *, entropy: Entropy, definitions: Definitions, tools: Tools, share: Share) -> None:
         self._pump = pump
-        self._clock = clock
         self._entropy = entropy
         self._definitions = definitions
         self._tools = tools
@@ -53,8 +53,14 @@ class Starter:
             durability=parent.row.durability,
         )
         if (known := self._pump.roster.get(row.id)) is not None:
-            self.refuse_child(row, known.row)
+            self._refuse_known(row, known.row)
             return
+        batch = self._pump.committer.batch
+        if (refusal := self._refusal(row)) is not None:
+            batch.refusals[row.id] = refusal
+        if parent.row.id in batch.checked:
+            batch.led_to.setdefault(parent.row.id, Consequences()).starts.append(row.id)
+        # A seed of its own at each try: where the commit was lost and the parent decides again, nobody has seen what came of the first.
         begun = Begun(command.args, command.kwargs, self._entropy.seed(), end_us=command.end_us)
         try:
             definition = self._definitions.definition(command.definition, command.version)
@@ -63,17 +69,28 @@ class Starter:
             return
         self.begin(row, definition, begun, is_checked=True, now_us=now_us)
 
-    def refuse_child(self, row: RunRow, known: RunRow) -> None:
-        """The id of a child was taken: its parent hears of it, wherever it is by then. A detached child has nobody to tell."""
-        if row.parent is None or row.parent_call is None or (known.parent, known.parent_call) == (row.parent, row.parent_call):
+    def _refuse_known(self, row: RunRow, known: RunRow) -> None:
+        """The id of a child is that of a run in memory: its parent's commit has the refusal, and the start is not even tried."""
+        refusal = self._refusal(row)
+        if refusal is None or (known.parent, known.parent_call) == (row.parent, row.parent_call):
             return
-        base, _, call = row.parent_call.partition("#")
-        error = RunConflict(run=known.id, definition=known.definition, status=known.status)
-        message = EndChild(int(base), CallName(call), error=failure_of(error, is_final=True))
-        id, now_us = f"{row.id}#{row.parent_call}#refused", self._clock.now_us()
-        item = post(self._pump.committer.batch, row.parent, id, now_us, lambda _: message, inline_max=self._tools.limits.payload_inline_max)
-        self._pump.committer.pieces.append(Piece(LiveRun(row, Phase.ENDED), posts=[item]))
+        self._pump.committer.batch.posts.append(refusal)
+        self._pump.committer.pieces.append(Piece(LiveRun(row, Phase.ENDED), posts=[refusal]))
         self._pump.schedule()
+
+    def tell_refused(self, row: RunRow) -> None:
+        """A child's id was found taken by the commit, which has posted the refusal: its parent hears of it, wherever it is by then."""
+        if (refusal := self._refusal(row)) is not None:
+            self._pump.on_post([refusal])
+
+    def _refusal(self, row: RunRow) -> InboxItem | None:
+        """Give what a parent is told if the id of its child is taken; ``None`` for a run that has nobody to tell."""
+        if row.parent is None or row.parent_call is None:
+            return None
+        base, _, call = row.parent_call.partition("#")
+        error = RunConflict(f"A run {row.id!r} exists already, and is not the child of this call. Give the child another id.", run=row.id)
+        message = EndChild(int(base), CallName(call), error=failure_of(error, is_final=True))
+        return InboxItem(row.parent, f"{row.id}#{row.parent_call}#refused", row.created_us, encode_message(message))
 
     def park_start(self, row: RunRow, begun: Begun, reason: str, *, is_checked: bool) -> None:
         """A run whose code is not here is in the batch; its start waits in its inbox until the code comes."""

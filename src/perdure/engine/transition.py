@@ -55,6 +55,8 @@ class Transitions:
             entries = [_fact_of(arrival, attachments) for arrival in accepted]
             entries += [fact_of_command(command, attachments) for command in decided]
         except Exception as error:
+            if accepted[0].is_retaken:
+                raise  # It is not reopened then, and stays as it had ended.
             return stall_run(run, accepted, error, batch, self.tools.limits)
         return self._write(Piece(run, decided, accepted, facts=entries), attachments, batch)
 
@@ -75,7 +77,7 @@ class Transitions:
             self._send_signals(piece, batch)
         append_row(run, piece.facts, attachments, batch, run.last_us)
         if any(arrival.make is not None for arrival in piece.settled):
-            piece.dispatch = [fact.call for fact in piece.facts if type(fact) is facts.AttemptLost]
+            piece.dispatch = [fact.call for fact in piece.facts if isinstance(fact, facts.AttemptLost | facts.CallRetried)]
         last = piece.commands[-1] if piece.commands else None
         state = _published(piece.commands)
         if isinstance(last, commands.Complete | commands.Fail | commands.Cancel):
@@ -132,12 +134,15 @@ def _share(run: LiveRun) -> tuple[list[Arrival], list[Arrival]]:
     """Part what goes into this transition from what waits for the next.
 
     An update is judged before it is taken in, so what is to change the state that it must be judged by goes before it: the run's first
-    step, and whatever came earlier than an update that has a validator.
+    step, and whatever came earlier than an update that has a validator. What a reopened run takes in again was parted before, and stays in
+    one row: the row that had it counts no more.
     """
     arrivals = run.arrivals
     for place in range(1, len(arrivals)):
         stimulus = arrivals[place].stimulus
-        if type(arrivals[place - 1].stimulus) is Begun or (type(stimulus) is Updated and _has_validator(run, stimulus)):
+        if type(arrivals[place - 1].stimulus) is Begun or (
+            type(stimulus) is Updated and not arrivals[place].is_retaken and _has_validator(run, stimulus)
+        ):
             return arrivals[:place], arrivals[place:]
     return arrivals, []
 

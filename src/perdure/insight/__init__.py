@@ -1,7 +1,7 @@
 """Read-only questions about runs, answered from what the store has."""
 
 from perdure.insight.audit import Audit
-from perdure.insight.journal import Entry, content, entries, last_word, row_of
+from perdure.insight.journal import Entry, content, entries, last_word, row_of, standing_entries
 from perdure.insight.reasons import (
     ActionReason,
     AnyReason,
@@ -47,5 +47,6 @@ __all__ = [
     "faults_of",
     "last_word",
     "row_of",
+    "standing_entries",
     "why",
 ]

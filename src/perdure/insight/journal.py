@@ -45,6 +45,20 @@ async def entries(reader: Reader, run: RunId, after: int = 0) -> AsyncIterator[E
         after = page[-1].number
 
 
+async def standing_entries(reader: Reader, run: RunId, after: int = 0) -> AsyncIterator[Entry]:
+    """Give the facts that count: not those of a row whose place the row after it takes, as when a run is reopened."""
+    held: list[Entry] = []
+    async for entry in entries(reader, run, after):
+        if held and entry.number != held[-1].number:
+            if type(entry.fact) is not facts.RunReopened:
+                for fact in held:
+                    yield fact
+            held = []
+        held.append(entry)
+    for fact in held:
+        yield fact
+
+
 async def row_of(reader: Reader, run: RunId) -> RunRow:
     """Give the run's row; raises `RunNotFound`."""
     row = await reader.row(run)

@@ -5,7 +5,7 @@ from datetime import datetime
 from msgspec import Struct
 
 from perdure.deciders.ledger import Ledger
-from perdure.insight.journal import entries, row_of
+from perdure.insight.journal import entries, row_of, standing_entries
 from perdure.model.duration import instant
 from perdure.model.errors import CorruptJournal
 from perdure.model.fact import RunStalled
@@ -116,7 +116,7 @@ async def _stall_reasons(reader: Reader, row: RunRow) -> list[AnyReason]:
 
 async def _ledger(reader: Reader, row: RunRow) -> Ledger:
     ledger = Ledger()
-    async for entry in entries(reader, row.id, row.base - 1):
+    async for entry in standing_entries(reader, row.id, row.base - 1):
         ledger.apply(entry.fact, 0, entry.data)
     return ledger
 

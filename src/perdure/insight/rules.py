@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
+from itertools import pairwise
 
 from msgspec import Struct
 
 from perdure.deciders.ledger import Ledger
 from perdure.model import fact as facts
 from perdure.model.errors import CorruptJournal
-from perdure.model.fact import AnyFact, decode_facts
+from perdure.model.fact import AnyFact, decode_facts, supersedes
 from perdure.model.ids import RunId
 from perdure.model.message import decode_message
 from perdure.model.payload import content_of, payloads_in
@@ -18,8 +19,8 @@ from perdure.ports.store import Loaded
 
 class Rule(StrEnum):
     """What was broken. ``gap``: the numbers of a journal. ``unreadable``: a row or message. ``status``: the row disagrees with the journal.
-    ``outcome``: more than one for a call, or one for a call that nobody made. ``silent``: nothing will ever move an open run. ``timer``: the
-    row would wake it too late. ``blob``: a large value is gone. ``data``: a value lies outside its row.
+    ``outcome``: more than one for a call, or one for a call that nobody made. ``silent``: nothing will ever move an open run. ``timer``:
+    the row would wake it too late. ``blob``: a large value is gone. ``data``: a value lies outside its row.
     """
 
     GAP = "gap"
@@ -89,9 +90,9 @@ def _outcomes(rows: Sequence[_Row]) -> Iterator[str]:
     made: set[str] = set()
     ended: dict[str, int] = {}
     for number, entries in rows:
-        if is_reopening(entries):
+        if supersedes(entries):
             # The row before, which ended the run, counts no more; nor do the outcomes of what begins anew.
-            again = {*getattr(entries[0], "calls", ()), *getattr(entries[0], "children", ())}
+            again = {call for fact in entries if isinstance(fact, facts.RunReopened) for call in (*fact.calls, *fact.children)}
             ended = {call: at for call, at in ended.items() if at != number - 1 and call not in again}
         for fact in entries:
             if isinstance(fact, _MADE):
@@ -104,11 +105,6 @@ def _outcomes(rows: Sequence[_Row]) -> Iterator[str]:
                 ended[fact.call] = number
 
 
-def is_reopening(entries: Sequence[AnyFact]) -> bool:
-    """Tell whether a row takes the place of the row before it, which ended the run."""
-    return bool(entries) and type(entries[0]).__name__ == "RunReopened"
-
-
 def _statuses(loaded: Loaded, rows: Sequence[_Row]) -> Iterator[str]:
     status, last = loaded.row.status, rows[-1][1] if rows else ()
     ends = [_ENDS[type(fact)] for fact in last if type(fact) in _ENDS]
@@ -118,8 +114,8 @@ def _statuses(loaded: Loaded, rows: Sequence[_Row]) -> Iterator[str]:
         yield f"its row says {status.value}; its journal says that it is {ends[0].value}"
     if status is Status.STALLED and not _has_stalled(rows):
         yield "its row says stalled; its journal does not say why"
-    for (number, entries), (_, following) in zip(rows, rows[1:], strict=False):
-        if any(type(fact) in _ENDS for fact in entries) and not is_reopening(following):
+    for (number, entries), (_, following) in pairwise(rows):
+        if any(type(fact) in _ENDS for fact in entries) and not supersedes(following):
             yield f"its journal goes on after its end in row {number}"
 
 
@@ -157,8 +153,10 @@ def _instant(wake_us: int | None) -> str:
 
 def _ledger(loaded: Loaded) -> Ledger:
     ledger = Ledger()
-    for row in loaded.transitions:
-        ledger.apply_all(decode_facts(row.facts), row.at_us, row.data)
+    read = [(row, decode_facts(row.facts)) for row in loaded.transitions]
+    for at, (row, entries) in enumerate(read):
+        if at + 1 == len(read) or not supersedes(read[at + 1][1]):
+            ledger.apply_all(entries, row.at_us, row.data)
     return ledger
 
 

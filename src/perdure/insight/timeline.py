@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Any, ClassVar
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from perdure.insight.journal import Entry
 from perdure.model import fact as facts
@@ -37,7 +38,9 @@ class State(StrEnum):
 
 
 class Try(Struct):
-    """One attempt. ``state`` is ``cancelled`` for one whose node died; ``retry``: when the next one is due, if one follows."""
+    """One attempt. ``state`` is ``cancelled`` for one whose node died; ``retry``: when the next one is due, if one follows.
+    ``sequence``: 1, and one more for each retry by hand.
+    """
 
     number: int
     began: datetime
@@ -45,6 +48,7 @@ class Try(Struct):
     state: State = State.OPEN
     error: Failure | None = None
     retry: datetime | None = None
+    sequence: int = 1
 
 
 class Step(Struct):
@@ -75,7 +79,7 @@ class Step(Struct):
 
 
 class Mark(Struct, frozen=True):
-    """Something that happened to the run as a whole: a signal came, someone asked it to end, it stalled, it was resumed."""
+    """Something that happened to the run as a whole: a signal came, someone asked it to end, it stalled, was resumed or reopened."""
 
     at: datetime
     what: str
@@ -108,18 +112,29 @@ class TimelineFold:
         self.timeline = Timeline()
         self._steps: dict[str, Step] = {}
         self._updates: dict[str, Step] = {}
+        self._row: dict[str, Step] = {}
+        """The steps that the present row has touched, as they were before it."""
+        self._steps_before = 0
 
     def take(self, entry: Entry) -> None:
         """The timeline has this fact too."""
         timeline = self.timeline
         timeline.facts += 1
+        if entry.number != timeline.rows and type(entry.fact) is not facts.RunReopened:
+            self._row, self._steps_before = {}, len(timeline.steps)
         timeline.rows = entry.number
         timeline.last = entry.at
         if timeline.began is None:
             timeline.began = entry.at
+        step = self._steps.get(getattr(entry.fact, "call", ""))
+        if step is not None:
+            self._note(step)
         taker = self._TAKERS.get(type(entry.fact))
         if taker is not None:
             taker(self, entry.fact, entry.at)
+
+    def _note(self, step: Step) -> None:
+        self._row.setdefault(step.call, replace(step, tries=[replace(tried) for tried in step.tries]))
 
     def _add(self, call: CallName, kind: Kind, name: str, at: datetime, **more: Any) -> Step:
         step = Step(call, call.rpartition("/")[0], kind, name, at, **more)
@@ -140,11 +155,11 @@ class TimelineFold:
     def _scheduled(self, fact: facts.ActionScheduled, at: datetime) -> None:
         self._add(fact.call, Kind.ACTION, fact.action, at, line=fact.line, tries=[Try(1, at)])
 
-    def _action_completed(self, fact: facts.ActionCompleted, at: datetime) -> None:
+    def _action_completed(self, fact: facts.ActionCompleted | facts.RetrySucceeded, at: datetime) -> None:
         self._end_try(fact.call, at, fact.attempt, fact.took_us, State.DONE, None)
         self._end(fact.call, at, State.DONE, value=fact.value)
 
-    def _action_failed(self, fact: facts.ActionFailed, at: datetime) -> None:
+    def _action_failed(self, fact: facts.ActionFailed | facts.RetryFailed, at: datetime) -> None:
         self._end_try(fact.call, at, fact.attempt, fact.took_us, State.FAILED, fact.error)
         self._end(fact.call, at, State.FAILED, error=fact.error)
 
@@ -152,16 +167,17 @@ class TimelineFold:
         tried = self._end_try(fact.call, at, fact.attempt, fact.took_us, State.FAILED, fact.error)
         if tried is not None:
             tried.retry = instant(fact.retry_us)
-            self._steps[fact.call].tries.append(Try(fact.attempt + 1, tried.retry))
+            self._steps[fact.call].tries.append(Try(fact.attempt + 1, tried.retry, sequence=tried.sequence))
 
     def _attempt_lost(self, fact: facts.AttemptLost, at: datetime) -> None:
-        if self._end_try(fact.call, at, fact.attempt, 0, State.CANCELLED, None) is not None:
-            self._steps[fact.call].tries.append(Try(fact.attempt + 1, at))
+        tried = self._end_try(fact.call, at, fact.attempt, 0, State.CANCELLED, None)
+        if tried is not None:
+            self._steps[fact.call].tries.append(Try(fact.attempt + 1, at, sequence=tried.sequence))
 
     def _end_try(self, call: CallName, at: datetime, number: int, took_us: int, state: State, error: Failure | None) -> Try | None:
         """The attempt's own measure of its duration is better than the instants of the rows around it."""
         step = self._steps.get(call)
-        tried = None if step is None else next((entry for entry in step.tries if entry.number == number), None)
+        tried = None if step is None else next((entry for entry in reversed(step.tries) if entry.number == number), None)
         if tried is None:
             return None
         if took_us:
@@ -178,6 +194,35 @@ class TimelineFold:
         step = self._end(fact.call, at, State.CANCELLED)
         if step is not None and step.tries and step.tries[-1].ended is None:
             step.tries[-1].ended, step.tries[-1].state = max(at, step.tries[-1].began), State.CANCELLED
+
+    # Retries by hand.
+
+    def _begin_again(self, step: Step, at: datetime, sequence: int) -> None:
+        step.ended, step.state, step.value, step.error = None, State.OPEN, None, None
+        step.tries.append(Try(1, at, sequence=sequence))
+
+    def _call_retried(self, fact: facts.CallRetried, at: datetime) -> None:
+        step = self._steps.get(fact.call)
+        if step is not None:
+            self._begin_again(step, at, fact.sequence)
+
+    def _reopened(self, fact: facts.RunReopened, at: datetime) -> None:
+        """What the row before did to steps is undone, but for how the attempts ended that are made again."""
+        self._mark(at, "reopened", ", ".join([*fact.calls, *fact.children]))
+        self.timeline.ended = None
+        for step in self.timeline.steps[self._steps_before :]:
+            self._steps.pop(step.call, None)
+        del self.timeline.steps[self._steps_before :]
+        for call, before in self._row.items():
+            now = self._steps.get(call)
+            if now is not None:
+                now.tries = now.tries if call in fact.calls else before.tries
+                now.ended, now.state, now.value, now.error = before.ended, before.state, before.value, before.error
+        for name, sequence in fact.calls.items():
+            again = self._steps.get(name)
+            if again is not None:
+                self._begin_again(again, at, sequence)
+        self._row, self._steps_before = {}, len(self.timeline.steps)
 
     # What is waited for.
 
@@ -222,6 +267,7 @@ class TimelineFold:
     def _run_ended(self, at: datetime) -> None:
         self.timeline.ended = at
         for step in self.timeline.open_steps():
+            self._note(step)
             self._end(step.call, at, State.CANCELLED)
             for tried in step.tries:
                 if tried.ended is None:
@@ -234,6 +280,10 @@ class TimelineFold:
         facts.AttemptFailed: _attempt_failed,
         facts.AttemptLost: _attempt_lost,
         facts.ActionPending: _pending,
+        facts.CallRetried: _call_retried,
+        facts.RetrySucceeded: _action_completed,
+        facts.RetryFailed: _action_failed,
+        facts.RunReopened: _reopened,
         facts.CallCancelled: _call_cancelled,
         facts.TimerStarted: _timer,
         facts.TimerFired: lambda fold, fact, at: fold._end(fact.call, at, State.DONE),

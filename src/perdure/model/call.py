@@ -23,7 +23,8 @@ class ActionSpec(Struct, frozen=True):
     """An action as its author declared it, with the options of one call applied.
 
     ``function`` and ``signature`` are ``None`` when it is not known in this process. ``timeout_us``: how long one attempt may take,
-    ``None`` for no limit. ``is_transactional``: it shares a transaction of the store's database with its outcome.
+    ``None`` for no limit. ``is_transactional``: it shares a transaction of the store's database with its outcome. ``is_chosen``: retry,
+    timeout and ``on_lost`` were chosen for this call, whatever the action declares.
     """
 
     name: str
@@ -35,10 +36,13 @@ class ActionSpec(Struct, frozen=True):
     timeout_us: int | None = None
     on_lost: OnLost = OnLost.RETRY
     is_transactional: bool = False
+    is_chosen: bool = False
 
 
 class Attempt(Struct, frozen=True, gc=False):
-    """One try of a call, as it is handed to whoever performs it. ``details``: the last heartbeat of the attempt before."""
+    """One try of a call, as it is handed to whoever performs it. ``details``: the last heartbeat of the attempt before.
+    ``sequence``: 1, and one more for each retry by hand.
+    """
 
     run: RunId
     base: int
@@ -49,6 +53,7 @@ class Attempt(Struct, frozen=True, gc=False):
     kwargs: dict[str, Content]
     end_us: int | None = None
     details: Content | None = None
+    sequence: int = 1
 
     @property
     def key(self) -> CallKey:

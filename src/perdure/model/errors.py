@@ -2,7 +2,7 @@
 
 PerdureError
 ├── NotFound ............ the thing named does not exist          RunNotFound CallNotFound DefinitionNotFound DefinitionAmbiguous
-├── Conflict ............ it exists, with other content or state  RunConflict SignalConflict RunEnded CallClosed DefinitionConflict
+├── Conflict ............ it exists in another state        RunConflict SignalConflict RunEnded NotRetryable CallClosed DefinitionConflict
 │                                                                 NodeIsLive
 ├── Invalid ............. the input is wrong; do not try again    InvalidOption InvalidArguments InvalidValue InvalidExport CorruptJournal
 ├── Unavailable ......... try again later                         StoreUnavailable EngineClosed AnswerOverdue
@@ -68,6 +68,10 @@ class RunConflict(Conflict):
 
 class RunEnded(Conflict):
     text = "The run {run!r} has ended ({status}); {asked} has no effect on it."
+
+
+class NotRetryable(Conflict):
+    text = "The run {run!r} cannot be retried: {found}. {instead}"
 
 
 class SignalConflict(Conflict):

@@ -1,5 +1,6 @@
 """Facts: what a journal says, past tense. A journal row is a JSON list of them, so any JSON tool can read it."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -77,6 +78,33 @@ class ActionPending(Fact, frozen=True, gc=False):
 
     call: CallName
     attempt: int = 1
+
+
+class CallRetried(Fact, frozen=True, gc=False):
+    """Someone asked for a new sequence of attempts of a call whose failure the code has taken. The code is not told of it again."""
+
+    call: CallName
+    action: str
+    args: tuple[Payload, ...] = ()
+    kwargs: dict[str, Payload] = {}
+    sequence: int = 2
+    line: str = ""
+
+
+class RetrySucceeded(Fact, frozen=True, gc=False):
+    """The later status of a call that was retried after the code had taken its failure."""
+
+    call: CallName
+    value: Payload
+    attempt: int = 1
+    took_us: int = 0
+
+
+class RetryFailed(Fact, frozen=True, gc=False):
+    call: CallName
+    error: Failure
+    attempt: int = 1
+    took_us: int = 0
 
 
 class CallCancelled(Fact, frozen=True, gc=False):
@@ -229,6 +257,20 @@ class RunResumed(Fact, frozen=True, gc=False):
     """Someone asked a stalled run to go on."""
 
 
+class RunReopened(Fact, frozen=True, gc=False):
+    """A run that had ended goes on; always the first fact of its row. The row before, which ended it, counts no more: its other stimuli
+    follow here again. ``calls``: those whose attempts begin anew, with the number of their sequence. ``children``: those waited for again,
+    with the number of the child's row up to which its ends are old. ``args`` and ``kwargs``: new arguments of the only call, if
+    ``has_input``.
+    """
+
+    calls: dict[CallName, int] = {}
+    children: dict[CallName, int] = {}
+    args: tuple[Payload, ...] = ()
+    kwargs: dict[str, Payload] = {}
+    has_input: bool = False
+
+
 AnyFact = (
     RunStarted
     | ActionScheduled
@@ -237,6 +279,9 @@ AnyFact = (
     | AttemptFailed
     | AttemptLost
     | ActionPending
+    | CallRetried
+    | RetrySucceeded
+    | RetryFailed
     | CallCancelled
     | TimerStarted
     | TimerFired
@@ -262,6 +307,7 @@ AnyFact = (
     | RunContinued
     | RunStalled
     | RunResumed
+    | RunReopened
 )
 
 _decoder = msgspec.json.Decoder(list[AnyFact])
@@ -275,6 +321,11 @@ def decode_facts(row: bytes) -> list[AnyFact]:
         return _decoder.decode(row)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise CorruptJournal(what=f"{error} in {row[:80]!r}") from error
+
+
+def supersedes(entries: Sequence[AnyFact]) -> bool:
+    """Tell whether a row of these facts takes the place of the row before it."""
+    return bool(entries) and type(entries[0]) is RunReopened
 
 
 def as_json(fact: Any) -> dict[str, Any]:

@@ -58,15 +58,34 @@ class GiveOutcome(Message, frozen=True):
 
 
 class EndChild(Message, frozen=True):
-    """Tells a parent how its child ended."""
+    """Tells a parent how its child ended. ``number``: the child's row that says so."""
 
     base: int
     call: CallName
     value: Payload | None = None
     error: Failure | None = None
+    number: int = 0
 
 
-AnyMessage = RecordFact | SendSignal | RequestUpdate | AskQuery | RequestCancel | RequestResume | GiveOutcome | EndChild
+class RequestRetry(Message, frozen=True):
+    """Asks for new attempts of failed calls. ``args`` and ``kwargs`` take the place of the call's if ``has_input``."""
+
+    call: str | None = None
+    action: str | None = None
+    args: tuple[Payload, ...] = ()
+    kwargs: dict[str, Payload] = {}
+    has_input: bool = False
+
+
+class ReopenChild(Message, frozen=True):
+    """A parent that waits for this child again wants its end once more. ``number``: the last row of the child that the parent knew."""
+
+    number: int
+
+
+AnyMessage = (
+    RecordFact | SendSignal | RequestUpdate | AskQuery | RequestCancel | RequestResume | GiveOutcome | EndChild | RequestRetry | ReopenChild
+)
 
 
 class Answer(Struct, frozen=True, omit_defaults=True):

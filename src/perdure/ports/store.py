@@ -69,6 +69,13 @@ class Heartbeat(Struct, frozen=True, gc=False):
     data: bytes | None = None
 
 
+class Consequences(Struct):
+    """What the first transition of a start asked of others: the runs it started, and its messages as ``(run, id)``."""
+
+    starts: list[RunId] = field(default_factory=list)
+    posts: list[tuple[RunId, str]] = field(default_factory=list)
+
+
 class Batch(Struct):
     """Everything of one commit, of any number of runs. ``epoch`` is ``None`` for writers that are not nodes: starts, posts and blobs only.
 
@@ -77,9 +84,10 @@ class Batch(Struct):
     as ``(run, id)``;
     ``truncated`` gives, for a run, the number below which journal rows are deleted. A change of a run whose new status is final also
     deletes its heartbeats. ``checked`` names the starts whose id a caller chose: only these can be in conflict; another that is taken
-    raises `Internal` and nothing is written. ``replaced`` names starts before which a run of that id that has ended is deleted, with all
-    that belongs to it but its blobs. A post to a run that does not exist may be dropped. ``durability``: the strongest class of the
-    batch's runs; ``None`` for the store's own.
+    raises `Internal` and nothing is written. ``refusals`` gives, for a start in ``checked``, the message that is posted if its id is taken.
+    ``led_to`` names what falls with such a start: starts that are in ``checked`` too, and posts. ``replaced`` names starts before which a
+    run of that id that has ended is deleted, with all that belongs to it but its blobs. A post to a run that does not exist may be
+    dropped. ``durability``: the strongest class of the batch's runs; ``None`` for the store's own.
     """
 
     epoch: int | None = None
@@ -95,6 +103,23 @@ class Batch(Struct):
     replaced: set[RunId] = field(default_factory=set)
     heartbeats: list[Heartbeat] = field(default_factory=list)
     durability: Durability | None = None
+    refusals: dict[RunId, InboxItem] = field(default_factory=dict)
+    led_to: dict[RunId, Consequences] = field(default_factory=dict)
+
+    def dropped(self, taken: Mapping[RunId, RunRow]) -> dict[RunId, RunRow]:
+        """Give the starts that are not written if these are ``taken``, each with the row that was in its way, or in that of its starter."""
+        found, open_ids = dict(taken), list(taken)
+        for run in open_ids:
+            fallen = [start for start in self.led_to[run].starts if start not in found] if run in self.led_to else []
+            found |= dict.fromkeys(fallen, found[run])
+            open_ids += fallen
+        return found
+
+    def posts_without(self, dropped: Collection[RunId]) -> list[InboxItem]:
+        """Give the posts of a batch of which these starts are not written: none from or to them, and the refusals of those taken."""
+        fallen = {post for run in dropped if run in self.led_to for post in self.led_to[run].posts}
+        refusals = [self.refusals[run] for run in dropped if run in self.refusals]
+        return [item for item in (*self.posts, *refusals) if item.run not in dropped and (item.run, item.id) not in fallen]
 
 
 class BlobUse(Struct, frozen=True, gc=False):
@@ -161,8 +186,9 @@ class Writer(Protocol):
 
         Gives the existing rows of the starts in ``checked`` whose id was taken.
 
-        A taken start is dropped together with its journal rows, changes and inbox posts; nothing else is. Raises `LeaseLost`,
-        `StoreUnavailable`.
+        A taken start is dropped together with its journal rows, its changes, posts to it, and what it led to, other starts included: these
+        are given with the row that was in the first one's way. Its refusal is posted, unless that is for a run that was dropped too.
+        Raises `LeaseLost`, `StoreUnavailable`.
         """
         ...
 

@@ -38,7 +38,8 @@ def crash_everywhere(workflow: AnyWorkflow, *args: Any, **options: Any) -> Repor
     ``kwargs``: keyword arguments of the workflow. ``signals``: ``(channel, value, when)`` to send, in this order; ``when`` is the number
     of journal rows the undisturbed run has by then, or a span such as ``"2d"`` after the start; an `Update` as channel makes an update,
     `CANCEL` a cancel. ``advance``: how far time may be moved to reach the end. ``when_idle``: awaited with the `Environment` when only the
-    outside can move the run, for instance to complete an open call. ``before`` puts the outside world back before each case, and
+    outside can move the run, for instance to complete an open call. ``when_failed``: the same when all has ended and the run has failed,
+    for instance to mend something and to call ``run.retry()``. ``before`` puts the outside world back before each case, and
     ``effects`` gives what there is to compare of it. ``limit``: single crashes to try, chosen with ``seed`` where there are more.
     ``shuffle``: outcomes of actions that run at the same time arrive in an order drawn with ``seed``. ``registry``, ``limits``: of the
     engine.
@@ -59,6 +60,7 @@ async def explore_crashes(
     signals: Sequence[tuple[Channel, Any, When]] = (),
     advance: Span = "366d",
     when_idle: Callable[[Environment], Awaitable[object]] | None = None,
+    when_failed: Callable[[Environment], Awaitable[object]] | None = None,
     before: Callable[[], object] = lambda: None,
     effects: Callable[[], Any] = lambda: None,
     limit: int = 300,
@@ -76,6 +78,7 @@ async def explore_crashes(
         registry=registry,
         limits=limits or Limits(),
         when_idle=when_idle,
+        when_failed=when_failed,
         before=before,
         effects=effects,
         seed=seed,

@@ -30,13 +30,18 @@ TURNS_MAX = 12
 
 
 class Call(Struct):
-    """One call of an action as the book knows it. ``ended``: the recorded outcome as text."""
+    """One call of an action as the book knows it. ``ended``: the recorded outcome as text; ``ended_in``: the row that has it."""
 
     action: str
     attempt: int = 1
     not_before_us: int = 0
     is_pending: bool = False
     ended: str | None = None
+    ended_in: int = 0
+    sequence: int = 1
+
+    def begin_again(self, sequence: int) -> None:
+        self.attempt, self.not_before_us, self.ended, self.sequence = 1, 0, None, sequence
 
 
 class EffectsBook:
@@ -48,7 +53,7 @@ class EffectsBook:
         self.life = 0
         self._clock = clock
         self._incarnations: dict[RunId, list[int]] = {}
-        self._begun: dict[tuple[CallKey, int], int] = {}
+        self._begun: dict[tuple[CallKey, int, int], int] = {}
         self._delivered: set[tuple[CallKey, int]] = set()
         self._blobs: dict[str, bytes] = {}
 
@@ -82,12 +87,24 @@ class EffectsBook:
         if isinstance(fact, facts.RunStarted):
             self._incarnations.setdefault(row.run, []).append(row.number)
             return
+        if isinstance(fact, facts.RunReopened):
+            self._reopen(row, fact)
+            return
         name: Any = getattr(fact, "call", None)
         key = call_key(row.run, self._incarnations[row.run][-1], CallName(name or ""))
         if isinstance(fact, facts.ActionScheduled):
             self.calls[key] = Call(fact.action)
         elif key in self.calls:
             self._take_call_fact(row, fact, key, self.calls[key])
+
+    def _reopen(self, row: Transition, fact: facts.RunReopened) -> None:
+        """What the row before said counts no more."""
+        base = self._incarnations[row.run][-1]
+        for key, call in self.calls.items():
+            if key.startswith(f"{row.run}#{base}#") and call.ended_in == row.number - 1:
+                call.ended = None
+        for name, sequence in fact.calls.items():
+            self.calls[call_key(row.run, base, name)].begin_again(sequence)
 
     def _take_call_fact(self, row: Transition, fact: AnyFact, key: CallKey, call: Call) -> None:
         match fact:
@@ -101,13 +118,18 @@ class EffectsBook:
                 content = content_of(fact.value, row.data, self._blobs)
                 if not call.is_pending and (key, fact.attempt) not in self._delivered:
                     self._object(f"the call {key} of {call.action} has an outcome that its attempt {fact.attempt} never gave")
-                self._end(key, call, f"{content.codec} {content.data[:200]!r}")
-            case facts.ActionFailed():
-                self._end(key, call, f"{fact.error.type}: {fact.error.message}")
+                self._end(row, key, call, f"{content.codec} {content.data[:200]!r}")
+            case facts.RetrySucceeded():
+                self._end(row, key, call, "succeeded later")
+            case facts.ActionFailed() | facts.RetryFailed():
+                self._end(row, key, call, f"{fact.error.type}: {fact.error.message}")
             case facts.CallCancelled():
-                call.ended = call.ended or "cancelled"
+                call.ended, call.ended_in = call.ended or "cancelled", row.number
+            case facts.CallRetried():
+                call.begin_again(fact.sequence)
 
-    def _end(self, key: CallKey, call: Call, outcome: str) -> None:
+    def _end(self, row: Transition, key: CallKey, call: Call, outcome: str) -> None:
+        call.ended_in = row.number
         if call.ended is not None:
             self._object(f"the call {key} of {call.action} has a second outcome in the journal ({outcome}, after {call.ended})")
         call.ended = outcome
@@ -122,16 +144,15 @@ class EffectsBook:
             self._object(f"{what} began before the call was durable")
         elif call.ended is not None:
             self._object(f"{what} began although the outcome was durable: {call.ended}")
-        elif number != call.attempt:
-            self._object(f"{what} began when the journal was at attempt {call.attempt}")
+        elif (number, attempt.sequence) != (call.attempt, call.sequence):
+            self._object(f"{what} began when the journal was at attempt {call.attempt} of sequence {call.sequence}")
         elif self._clock.now_us() < call.not_before_us:
             self._object(f"{what} began {span_text(call.not_before_us - self._clock.now_us())} too early")
-        if (key, number) in self._begun:
-            where = (
-                "twice in one life of the node" if self._begun[key, number] == self.life else "again, and the journal has no lost attempt"
-            )
+        life = self._begun.get((key, attempt.sequence, number))
+        if life is not None:
+            where = "twice in one life of the node" if life == self.life else "again, and the journal has no lost attempt"
             self._object(f"{what} began {where}")
-        self._begun[key, number] = self.life
+        self._begun[key, attempt.sequence, number] = self.life
 
     def deliver(self, attempt: Attempt, outcome: Outcome) -> None:
         if outcome.content is not None:

@@ -61,6 +61,7 @@ class Scenario(Struct, frozen=True, kw_only=True):
     registry: Registry | None
     limits: Limits
     when_idle: Callable[[Environment], Awaitable[object]] | None
+    when_failed: Callable[[Environment], Awaitable[object]] | None
     before: Callable[[], object]
     effects: Callable[[], Any]
     seed: int
@@ -122,7 +123,12 @@ class _Trial:
             env.problems.append("the node stopped by itself")
             return False
         return (
-            await self._begin() or await self._send_due() or await self._restart() or await self._move_time() or await self._ask_outside()
+            await self._begin()
+            or await self._send_due()
+            or await self._restart()
+            or await self._move_time()
+            or await self._ask_outside()
+            or await self._mend()
         )
 
     async def _begin(self) -> bool:
@@ -215,6 +221,20 @@ class _Trial:
         before = self.env.faulty.commits
         await self.scenario.when_idle(self.env)
         await self.env.settle()
+        return self.env.faulty.commits > before or self.env.faulty.is_down
+
+    async def _mend(self) -> bool:
+        """The root has failed, and the outside does something about it; asked again if its engine dies before it answers."""
+        row = await self.env.store.row(ROOT)
+        if self.scenario.when_failed is None or row is None or row.status is not Status.FAILED:
+            return False
+        before = self.env.faulty.commits
+        mending = asyncio.ensure_future(self.scenario.when_failed(self.env))
+        mending.add_done_callback(_look_at)
+        await self.env.settle()
+        if mending.done() and not mending.cancelled() and not isinstance(mending.exception(), EngineClosed | None):
+            self.env.problems.append(f"what was to mend the run raised {mending.exception()!r}")
+            return False
         return self.env.faulty.commits > before or self.env.faulty.is_down
 
     async def _open_runs(self) -> list[RunRow]:

@@ -57,8 +57,13 @@ class CurrentAttempt:
 
     @property
     def number(self) -> int:
-        """1 for the first try."""
+        """1 for the first try, and again for the first one after a retry by hand."""
         return self._attempt.number
+
+    @property
+    def sequence(self) -> int:
+        """1, and one more each time that the call was retried by hand."""
+        return self._attempt.sequence
 
     @property
     def key(self) -> CallKey:

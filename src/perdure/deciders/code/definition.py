@@ -12,6 +12,7 @@ from perdure.model.call import ActionSpec
 from perdure.model.codec import Serializer
 from perdure.model.errors import DefinitionAmbiguous, DefinitionConflict, DefinitionNotFound, InvalidOption
 from perdure.model.payload import Content
+from perdure.model.task import RESERVED
 
 CHECKS = ("none", "simple", "strict")
 
@@ -67,7 +68,9 @@ class Registry:
         self._listeners: list[Callable[[], None]] = []
 
     def add_definition(self, definition: Definition) -> None:
-        """The definition is known; one that came from the same place before is replaced."""
+        """The definition is known; one that came from the same place before is replaced. Raises `InvalidOption` for a reserved name."""
+        if definition.name.startswith(RESERVED):
+            raise InvalidOption(option="name", found=repr(definition.name), expected=f"a name that does not begin with {RESERVED!r}")
         self._definitions.setdefault((definition.name, definition.version), {})[place_of(definition)] = definition
         self._tell()
 
@@ -129,7 +132,12 @@ class Bindings:
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
+        self._built_in: dict[str, Definition] = {}
         self._meant: dict[tuple[str, int], str] = {}
+
+    def build_in(self, definition: Definition) -> None:
+        """The definition is known by its reserved name, whatever the registry holds."""
+        self._built_in[definition.name] = definition
 
     def bind(self, definition: Definition) -> None:
         """This definition is meant by its name and version; raises `DefinitionConflict` if another one already is."""
@@ -142,6 +150,8 @@ class Bindings:
 
     def definition(self, name: str, version: int | None = None) -> Definition:
         """Give a definition, the newest version if none is asked; raises `DefinitionNotFound` or `DefinitionAmbiguous`."""
+        if name in self._built_in:
+            return self._built_in[name]
         asked = self._registry.latest(name) if version is None else version
         found = self._registry.candidates(name, asked) if asked is not None else {}
         meant = found.get(self._meant.get((name, asked or 0), ""))

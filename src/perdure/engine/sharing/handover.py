@@ -94,7 +94,7 @@ class Handover:
             run.drop_mind()
             node.postroom.forget(run.row.id)
         node.fetcher.let_go({run.row.id for run in runs})
-        node.desk.let_go(runs)
+        node.waits.let_go(runs)
 
 
 def _is_keeping(run: LiveRun) -> bool:

@@ -59,6 +59,7 @@ class MemoryStore:
         known = self._tables.runs
         taken = {row.id: copy(known[row.id]) for row in batch.starts if row.id in known and not self._is_replaced(batch, row.id)}
         self._check_starts(batch, taken)
+        taken = {run: copy(row) for run, row in batch.dropped(taken).items()}
         self._check_rows(batch, taken)
         self._tables.write(batch, taken)
         return taken

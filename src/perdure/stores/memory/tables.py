@@ -66,8 +66,8 @@ class Tables:
             self.heartbeats.pop(change.id, None)
 
     def _write_messages(self, batch: Batch, taken: Collection[RunId]) -> None:
-        for item in batch.posts:
-            if item.run not in taken and (item.run, item.id) not in self.arrivals:
+        for item in batch.posts_without(taken) if taken else batch.posts:
+            if (item.run, item.id) not in self.arrivals:
                 self.arrivals[item.run, item.id] = item
                 self.inboxes.setdefault(item.run, {})[item.id] = item
         for run, id in batch.consumed:

@@ -66,7 +66,7 @@ class Cluster:
 
     def doubt(self, epoch: int) -> str | None:
         """Tell why this epoch must not go on; ``None`` if nothing speaks against it."""
-        return self._reason if epoch <= self._fenced else None
+        return self._reason if self._reason and epoch <= self._fenced else None
 
     async def greet(self, connection: "asyncpg.Connection[Any]") -> None:
         """The server behind a new connection is known; raises `Unsupported`, `StoreUnavailable`."""
@@ -82,7 +82,9 @@ class Cluster:
             self._fence("the database came back without this node's last commit")
 
     def _fence(self, reason: str) -> None:
-        self._fenced, self._reason = self._epoch, reason
+        # What was seen first is the cause; another connection may see no more than an effect of it.
+        if self._fenced < self._epoch:
+            self._fenced, self._reason = self._epoch, reason
 
     async def look(self, connection: "asyncpg.Connection[Any]") -> Server:
         """Give the server as it is now."""

@@ -9,6 +9,7 @@ from perdure.model.errors import CorruptJournal, Internal, PerdureError, StoreUn
 FENCED: Final = "PDL01"
 OTHER_SERVER: Final = "PDL02"
 UNEXPECTED_START: Final = "PDL03"
+LINKED_START: Final = "PDL04"
 UNIQUE_VIOLATION: Final = "23505"
 
 TRANSPORT_ERRORS: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, EOFError)
@@ -25,7 +26,7 @@ def state_of(error: BaseException) -> str:
 
 def is_for_the_caller(error: BaseException) -> bool:
     """Tell whether the error is one that our own SQL raises on purpose: what it means, the caller knows."""
-    return state_of(error) in (FENCED, OTHER_SERVER, UNEXPECTED_START, UNIQUE_VIOLATION)
+    return state_of(error) in (FENCED, OTHER_SERVER, UNEXPECTED_START, LINKED_START, UNIQUE_VIOLATION)
 
 
 def is_worth_repeating(error: BaseException) -> bool:
@@ -38,14 +39,15 @@ def ends_connection(error: BaseException) -> bool:
     state = state_of(error)
     if state:
         return state.startswith(("08", "57P", "25P03")) or state == _READ_ONLY
-    return not isinstance(error, asyncpg.DataError)
+    return True
 
 
 def translated(error: BaseException, store: str) -> PerdureError:
     """Give our error for one of theirs."""
     state, problem = state_of(error), str(error) or type(error).__name__
-    if isinstance(error, asyncpg.DataError) and not state:
-        return _unfit(error, store)
+    if isinstance(error.__cause__ or error.__context__, UnicodeError):
+        # The driver says so, before anything is sent.
+        return Unsupported(what="An id, name or tag that is not Unicode text", why=problem)
     match state[:2]:
         case "" | "08" | "53" | "57" | "58" | "40" | "55" | "28" | "3D" | "F0":
             return StoreUnavailable(store=store, problem=f"{problem} ({state})" if state else problem)
@@ -61,10 +63,3 @@ def translated(error: BaseException, store: str) -> PerdureError:
             return Unsupported(what=f"The store {store}", why=f"{problem}; see 'perdure schema apply' and the rights of the user")
         case _:
             return Internal(what=f"The store {store} was used wrongly: {problem} ({state})")
-
-
-def _unfit(error: BaseException, store: str) -> PerdureError:
-    """An argument that the driver could not encode: text that has no UTF-8 form, or a number that is too large."""
-    if isinstance(error.__cause__, UnicodeError):
-        return Unsupported(what="An id, name or tag that is not Unicode text", why=str(error))
-    return Internal(what=f"The store {store} was used wrongly: {error}")

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import asyncpg
 
-from perdure.model.errors import Internal, LeaseLost, StoreUnavailable
+from perdure.model.errors import Internal, LeaseLost
 from perdure.ports.store import NodeSeat, Survey
 from perdure.stores.postgres.cluster import Cluster
 from perdure.stores.postgres.failures import FENCED, state_of

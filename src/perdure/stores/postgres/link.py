@@ -10,7 +10,6 @@ from perdure.model.errors import EngineClosed, PerdureError, StoreUnavailable
 from perdure.stores.postgres.failures import TRANSPORT_ERRORS, ends_connection, is_for_the_caller, is_worth_repeating, translated
 from perdure.stores.postgres.place import Place
 
-Connection = "asyncpg.Connection[Any]"
 Greet = Callable[["asyncpg.Connection[Any]"], Awaitable[None]]
 
 _PAUSE_FIRST_S: Final = 0.05
@@ -83,37 +82,44 @@ class Link:
             await self._connected()
 
     async def fetch(self, sql: str, *arguments: Any, again: bool, vet: Callable[[], None] = lambda: None) -> list[Any]:
-        """Give the rows of one statement, a transaction by itself. ``again``: it may run twice, if the connection is lost meanwhile. ``vet`` may
-        refuse when it is known which server will be asked.
+        """Give the rows of one statement, a transaction by itself. ``again``: it may run twice, if the connection is lost meanwhile.
 
-        Raises the driver's error if `is_for_the_caller`, else ours.
+        ``vet`` may refuse when it is known which server will be asked. Raises the driver's error if `is_for_the_caller`, else ours.
         """
         if not self._is_open:
             raise EngineClosed(state=f"closed (its store {self._place.name} is)", asked="a request to the store")
         async with self._lock:
-            for _ in range(_REPEATS_MAX):
-                connection = self._connection
-                if connection is None or connection.is_closed():
-                    connection = await self._connected()
+            repeats = 0
+            while True:
+                connection = await self._ready()
                 vet()
                 try:
                     return await self._ask(connection, sql, arguments)
-                except TRANSPORT_ERRORS as error:
-                    if is_for_the_caller(error):
+                except BaseException as error:
+                    repeats += 1
+                    is_lost = self._has_lost(error)
+                    if is_for_the_caller(error) or not isinstance(error, TRANSPORT_ERRORS):
                         raise
-                    problem: BaseException = error
-                    is_lost = ends_connection(error)
-                    if is_lost:
-                        self._drop()
-                    if not is_worth_repeating(error) and not (again and is_lost):
-                        break
+                    if repeats == _REPEATS_MAX or not (is_worth_repeating(error) or (again and is_lost)):
+                        raise translated(error, self._place.name) from error
                     again = again and not is_lost
-                except BaseException:
-                    # Between two steps of a transaction: the server must not wait for the rest of it.
-                    if not self._place.prepares:
-                        self._drop()
-                    raise
-            raise translated(problem, self._place.name) from problem
+
+    def _has_lost(self, error: BaseException) -> bool:
+        """Tell whether the connection is gone after this error; then it is not used again."""
+        if isinstance(error, TRANSPORT_ERRORS):
+            is_lost = ends_connection(error)
+        else:
+            # Cancelled. Between two steps of a transaction the server must not wait for the rest of it.
+            is_lost = not self._place.prepares
+        if is_lost:
+            self._drop()
+        return is_lost
+
+    async def _ready(self) -> "asyncpg.Connection[Any]":
+        connection = self._connection
+        if connection is None or connection.is_closed():
+            return await self._connected()
+        return connection
 
     async def _ask(self, connection: "asyncpg.Connection[Any]", sql: str, arguments: tuple[Any, ...]) -> list[Any]:
         if self._place.prepares:

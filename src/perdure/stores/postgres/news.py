@@ -25,6 +25,7 @@ Heard = Callable[[Hint], None]
 _GATHER_S: Final = 0.02
 _PAYLOAD_BYTES_MAX: Final = 7_900
 """PostgreSQL takes less than 8,000: https://www.postgresql.org/docs/current/sql-notify.html."""
+_NAMES_MAX: Final = 1_000
 _PAUSE_FIRST_S: Final = 0.1
 _PAUSE_MAX_S: Final = 5.0
 # A notification is worth no sync of the disk.
@@ -34,6 +35,27 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(tuple[int, Hint]).decode
 
 
+class _Gathered:
+    """Hints that go out together: no more names than one notification can hold, however long there is no connection."""
+
+    def __init__(self) -> None:
+        self._posted: set[str] = set()
+        self._ended: set[str] = set()
+        self._has_moved = self._is_partial = False
+
+    def add(self, hint: Hint) -> None:
+        self._has_moved |= hint.has_moved
+        self._is_partial |= hint.is_partial
+        for names, kept in ((hint.posted, self._posted), (hint.ended, self._ended)):
+            if len(kept) < _NAMES_MAX:
+                kept |= names
+            elif not names <= kept:
+                self._is_partial = True
+
+    def hint(self) -> Hint:
+        return Hint(frozenset(self._posted), frozenset(self._ended), self._has_moved, self._is_partial)
+
+
 class News:
     """Tells and hears. Connects when there is something to tell or somebody to hear it; ``token`` marks what this store object tells."""
 
@@ -41,9 +63,7 @@ class News:
         self._place = place
         self._token = token
         self._channel = f"perdure_{place.schema}"[:63]
-        self._posted: set[str] = set()
-        self._ended: set[str] = set()
-        self._is_partial = False
+        self._gathered = _Gathered()
         self._listeners: list[Heard] = []
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -72,9 +92,7 @@ class News:
 
     def announce(self, hint: Hint) -> None:
         if self._place.notifies and self._is_open:
-            self._posted |= hint.posted
-            self._ended |= hint.ended
-            self._is_partial |= hint.is_partial
+            self._gathered.add(hint)
             self._wake.set()
             self._start()
 
@@ -111,17 +129,16 @@ class News:
                 await self._wake.wait()
                 await asyncio.sleep(_GATHER_S)
                 self._wake.clear()
-                if self._posted or self._ended or self._is_partial:
-                    await connection.execute(_TELL, self._channel, self._payload())
+                if (hint := self._gathered.hint()) != Hint():
+                    self._gathered = _Gathered()
+                    await connection.execute(_TELL, self._channel, self._payload(hint))
         except TRANSPORT_ERRORS as error:
             logger.debug("news interrupted: %s", error)
         finally:
             self.is_heard.clear()
             connection.terminate()
 
-    def _payload(self) -> str:
-        hint = Hint(frozenset(self._posted), frozenset(self._ended), self._is_partial)
-        self._posted, self._ended, self._is_partial = set(), set(), False
+    def _payload(self, hint: Hint) -> str:
         payload = _encode((self._token, hint))
         if len(payload) > _PAYLOAD_BYTES_MAX:
             payload = _encode((self._token, _shortened(hint)))
@@ -146,4 +163,4 @@ def _shortened(hint: Hint) -> Hint:
             room -= len(_encode(name)) + 1
             if room >= 0:
                 keep.add(name)
-    return Hint(frozenset(kept[0]), frozenset(kept[1]), is_partial=True)
+    return Hint(frozenset(kept[0]), frozenset(kept[1]), hint.has_moved, is_partial=True)

@@ -4,8 +4,8 @@ The hot loop of the store. The driver takes 0.1 µs to bind a string or bytes of
 an array instead.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, Final, cast
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -33,6 +33,7 @@ def packed(batch: Batch) -> tuple[_Column, ...]:
     return (
         list(batch.replaced) or None,
         list(batch.checked) or None,
+        [*batch.refusals, *batch.led_to] or None,
         *(_starts(starts) if starts else _NO_STARTS),
         *_tags(starts),
         *((list(batch.blobs), list(batch.blobs.values())) if batch.blobs else (None, None)),
@@ -44,6 +45,20 @@ def packed(batch: Batch) -> tuple[_Column, ...]:
         *(_posts(batch.posts) if batch.posts else _FIVE),
         *(([run for run, _ in batch.consumed], [id for _, id in batch.consumed]) if batch.consumed else (None, None)),
         *(_replies(batch.replies) if batch.replies else _FOUR),
+    )
+
+
+def without(batch: Batch, dropped: Collection[RunId]) -> Batch:
+    """Give the batch without these starts and all that falls with them."""
+    return msgspec.structs.replace(
+        batch,
+        starts=[row for row in batch.starts if row.id not in dropped],
+        rows=[row for row in batch.rows if row.run not in dropped],
+        changes=[change for change in batch.changes if change.id not in dropped],
+        posts=batch.posts_without(dropped),
+        replaced=batch.replaced - set(dropped),
+        refusals={run: item for run, item in batch.refusals.items() if run not in dropped},
+        led_to={run: led for run, led in batch.led_to.items() if run not in dropped},
     )
 
 
@@ -197,7 +212,8 @@ def _replies(replies: Sequence[Reply]) -> tuple[_Column, ...]:
 def _check_size(batch: Batch) -> None:
     size = sum([len(row.facts) for row in batch.rows]) + sum([len(row.data) for row in batch.rows if row.data])
     size += sum(map(len, batch.blobs.values())) + sum(len(row.state or b"") for row in batch.starts)
-    for item in (*batch.posts, *batch.replies, *batch.heartbeats):
-        size += len(item.body) + len(item.data or b"")
+    for items in (batch.posts, batch.replies, batch.heartbeats):
+        for item in cast("Sequence[InboxItem | Reply | Heartbeat]", items):
+            size += len(item.body) + len(item.data or b"")
     if size > _BYTES_MAX:
         raise TooLarge(f"A batch has {size} bytes; PostgreSQL takes up to {_BYTES_MAX} at once. Commit fewer runs together.")

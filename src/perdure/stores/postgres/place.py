@@ -17,8 +17,8 @@ _SWITCHES = ("on", "off")
 class Place(Struct, frozen=True, kw_only=True):
     """``url`` is the driver's, with secrets; ``name`` is for people, without.
 
-    ``notifies``: hints go by LISTEN and NOTIFY. ``prepares``: statements are prepared on the server, which a connection pooler in transaction
-    mode has to support.
+    ``notifies``: hints go by LISTEN and NOTIFY. ``prepares``: statements are prepared on the server, which a pooler in
+    transaction mode has to support.
     """
 
     url: str

@@ -12,14 +12,15 @@ limits
     Nodes: as many as there are partitions. 0.9 GB in one batch. Ids, names and tags have no NUL character. A request without an answer for
     30 s has failed.
 options
-    ``url``, with PostgreSQL's own options and ours: ``schema``, ``notify``, ``prepared``, ``connect_timeout`` in seconds. ``partitions`` of a
-    schema that does not exist yet; ``apply_schema``: whether `open` makes it and brings it up to date.
+    ``url``, with PostgreSQL's own options and ours: ``schema``, ``notify``, ``prepared``, ``connect_timeout`` in seconds. ``partitions`` of
+    a schema that does not exist yet; ``apply_schema``: whether `open` makes it and brings it up to date.
 """
 
 import asyncio
 import secrets
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Final
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Final
 
 from perdure.model.durability import Durability
 from perdure.model.ids import RunId
@@ -34,6 +35,7 @@ from perdure.stores.postgres.place import place_of
 from perdure.stores.postgres.reader import Reader
 from perdure.stores.postgres.schema import PARTITIONS, check_schema
 from perdure.stores.postgres.statements import quoted, read_statements
+from perdure.stores.postgres.transactions import Transactions, check_connection
 from perdure.stores.postgres.writer import Writer
 
 _POLL_US: Final = 100_000
@@ -47,18 +49,18 @@ class PostgresStore:
         self._place = place_of(url, schema)
         self._applies = apply_schema
         self._partitions = partitions
-        self._traits = Traits(partitions=partitions, poll_us=_POLL_US, poll_idle_us=_POLL_IDLE_US)
+        self._traits = _traits(partitions)
         self._opening = asyncio.Lock()
         self._is_open = False
         statements = read_statements(self._place.schema)
-        schema_quoted = quoted(self._place.schema)
         token = secrets.randbits(62)
         self._cluster = Cluster(self._place.name, statements)
         self._writing, self._reading, self._leasing = (Link(self._place, self._cluster.greet) for _ in range(3))
-        self._writer = Writer(self._writing, self._cluster, schema_quoted, token)
-        self._reader = Reader(self._reading, statements, schema_quoted)
+        self._writer = Writer(self._writing, self._cluster, self._place, token)
+        self._reader = Reader(self._reading, statements, quoted(self._place.schema))
         self._leases = Leases(self._leasing, self._cluster, statements)
         self._news = News(self._place, token)
+        self._transactions = Transactions(self._place)
         self._statements = statements
         self._token = token
         self._seen: tuple[str, frozenset[int]] | None = None
@@ -85,7 +87,7 @@ class PostgresStore:
         except BaseException:
             await self._end()
             raise
-        self._traits = Traits(partitions=partitions, poll_us=_POLL_US, poll_idle_us=_POLL_IDLE_US)
+        self._traits = _traits(partitions)
         self._news.open()
         self._is_open = True
 
@@ -99,6 +101,7 @@ class PostgresStore:
         await self._news.close()
         await self._reading.close()
         await self._leasing.close()
+        self._transactions.close()
 
     def abandon(self) -> None:
         """As if the process had died, for tests: the connections are cut, and the lease's row stays as it is."""
@@ -112,6 +115,15 @@ class PostgresStore:
 
     async def commit(self, batch: Batch) -> Mapping[RunId, RunRow]:
         return await self._writer.commit(batch)
+
+    def transaction(self) -> AbstractAsyncContextManager[Any]:
+        """Give a connection of asyncpg in a transaction, as `perdure.ports.transactions.Transactions` says."""
+        return self._transactions.transaction()
+
+    async def write_in(self, connection: Any, batch: Batch) -> Mapping[RunId, RunRow]:
+        """The batch takes effect when the transaction of the connection does, as `perdure.ports.transactions.Transactions` says."""
+        check_connection(connection)
+        return await self._writer.write_in(connection, batch)
 
     async def take_lease(self, node: str, now_us: int, lease_us: int) -> int | None:
         return await self._leases.take(node, now_us, lease_us)
@@ -187,3 +199,7 @@ class PostgresStore:
     async def prune_replies(self, before_us: int) -> int:
         rows = await self._reading.fetch(self._statements["prune_replies"], before_us, again=True)
         return int(rows[0][0])
+
+
+def _traits(partitions: int) -> Traits:
+    return Traits(partitions=partitions, poll_us=_POLL_US, poll_idle_us=_POLL_IDLE_US, is_transactional=True)

@@ -55,7 +55,7 @@ def packed(batch: Batch, taken: Collection[RunId] = ()) -> tuple[Any, ...]:
         starts = [row for row in starts if row.id not in taken]
         rows = [row for row in rows if row.run not in taken]
         changes = [change for change in changes if change.id not in taken]
-        posts = [item for item in posts if item.run not in taken]
+        posts = batch.posts_without(taken)
     lists: tuple[list[Any], ...] = (
         [run for run in batch.replaced if run not in taken],
         [_start(row, held) for row in starts],
@@ -153,7 +153,7 @@ class Writer:
                 found = self._conflicts(connection, batch, error)
                 if found.keys() <= taken.keys():
                     raise Internal(what=f"A start that cannot be in conflict is, or is there twice: {error}") from error
-                taken |= found
+                taken = batch.dropped(taken | found)
                 parameters = packed(batch, taken)
 
     def _conflicts(self, connection: sqlite3.Connection, batch: Batch, error: sqlite3.IntegrityError) -> dict[RunId, RunRow]:

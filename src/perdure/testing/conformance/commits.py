@@ -7,8 +7,8 @@ import pytest
 from perdure.model.errors import LeaseLost
 from perdure.model.ids import CallName, RunId
 from perdure.model.run import HELD, RunChange, Status
-from perdure.ports.store import Batch, Heartbeat, Reply, RunQuery, Store
-from perdure.testing.conformance.harness import StoreHarness, change, journal, message, promise, put, start, step, take
+from perdure.ports.store import Batch, Consequences, Heartbeat, Reply, RunQuery, Store
+from perdure.testing.conformance.harness import StoreHarness, change, every, journal, message, promise, put, start, step, take
 
 A, B = RunId("a"), RunId("b")
 
@@ -78,6 +78,35 @@ class CommitPromises(StoreHarness):
         assert (new.row.status, len(new.transitions), len(new.inbox)) == (Status.WAITING, 1, 1)
         assert (await store.find(RunQuery(tag="new")), await store.blobs(["h"])) == ([], {"h": b"x"})
         assert await store.reply("q") is not None
+
+    @promise
+    async def test_the_refusal_of_a_start_is_posted_with_the_batch_if_its_id_is_taken_and_only_then(self, store: Store) -> None:
+        await store.commit(Batch(starts=[start("a"), start("up"), start("x")]))
+        refusals = {A: message("up", "no a"), B: message("up", "no b"), RunId("up"): message("x", "no up")}
+        await store.commit(Batch(starts=[start("a"), start("b")], checked={A, B}, refusals=refusals))
+        assert [(item.run, item.id) for item in await store.addressed(every(store), 10)] == [("up", "no a")]
+        # Whoever was to hear of it was dropped as well: the run of that id is another one.
+        await store.commit(Batch(starts=[start("up"), start("b")], checked={RunId("up"), B}, refusals=refusals))
+        assert [(item.run, item.id) for item in await store.addressed(every(store), 10)] == [("up", "no a"), ("x", "no up")]
+
+    @promise
+    async def test_what_a_taken_start_led_to_is_dropped_with_it(self, store: Store) -> None:
+        await store.commit(Batch(starts=[start("a"), start("x")]))
+        batch = Batch(starts=[start("a"), start("b"), start("c"), start("d")], checked={A, B, RunId("c"), RunId("d")})
+        batch.rows, batch.posts = (
+            [step("b", 1), step("c", 1), step("d", 1)],
+            [message("x", "of a"), message("x", "of c"), message("x", "of d")],
+        )
+        batch.led_to = {
+            A: Consequences([B], [(RunId("x"), "of a")]),
+            B: Consequences([RunId("c")]),
+            RunId("c"): Consequences([], [(RunId("x"), "of c")]),
+        }
+        batch.refusals = {B: message("a", "no b")}
+        assert await store.commit(batch) == dict.fromkeys(map(RunId, "abc"), start("a"))
+        assert [loaded.row.id for loaded in await store.load(list(map(RunId, "bcd")))] == ["d"]
+        assert [await journal(store, run) for run in "bcd"] == [[], [], [(1, b"[]")]]
+        assert [(item.run, item.id) for item in await store.addressed(every(store), 10)] == [("x", "of d")]
 
     @promise
     async def test_of_many_starts_of_one_id_exactly_one_wins(self, store: Store) -> None:

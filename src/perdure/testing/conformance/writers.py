@@ -92,7 +92,12 @@ class ManyWritersPromises(StoreHarness):
         heard: list[Hint] = []
         arrived = asyncio.Event()
         async with self.another(store) as other:
-            stop = other.subscribe(lambda hint: (heard.append(hint), arrived.set())[0])
+
+            def hear(hint: Hint) -> None:
+                heard.append(hint)
+                arrived.set()
+
+            stop = other.subscribe(hear)
             await self.until_heard(other)
             store.announce(Hint(frozenset({"a"}), frozenset({"b"})))
             store.announce(Hint(frozenset({"ü→"}), has_moved=True))

@@ -27,10 +27,10 @@ $$;
 --
 -- writer: a number of the calling store object. is_again: an earlier call with this batch has an outcome that the caller does not know.
 -- server: the start of the server that the caller believes to talk to. Errors: PDL01 fenced, PDL02 another server, PDL03 a start that
--- cannot be in conflict is.
+-- cannot be in conflict is, PDL04 one of the linked starts is in conflict: the caller has to say what falls with it.
 create function {schema}.commit_1(
     writer bigint, is_again boolean, sync text, server bigint, epoch bigint,
-    replaced text[], checked text[],
+    replaced text[], checked text[], linked text[],
     start_id text[], start_definition text[], start_version text, start_status text[], start_input_hash text[],
     start_parent text[], start_parent_call text[], start_tags text[], start_created text, start_updated text, start_wake text,
     start_base text, start_reason bytea[], start_state bytea[], start_partition text, start_durability text[],
@@ -56,7 +56,12 @@ declare
     begun text[];
     found_blobs int;
 begin
-    perform set_config('synchronous_commit', commit_1.sync, true), set_config('lock_timeout', '10s', true);
+    -- Without a class of its own the batch is part of a transaction of somebody else, whose settings stay unless they are too weak.
+    if commit_1.sync is not null then
+        perform set_config('synchronous_commit', commit_1.sync, true), set_config('lock_timeout', '10s', true);
+    elsif current_setting('synchronous_commit') = 'off' then
+        perform set_config('synchronous_commit', 'local', true);
+    end if;
 
     -- The fence. Whoever deletes the node's row waits for the end of this commit, or this finds the row gone. `key share` leaves the node
     -- free to renew its lease meanwhile.
@@ -136,6 +141,9 @@ begin
             select coalesce(array_agg(s.id), '{}') into taken from unnest(start_id) as s (id) where not s.id = any (begun);
             if not taken <@ coalesce(checked, '{}') or cardinality(taken) + cardinality(begun) <> cardinality(start_id) then
                 raise exception using errcode = 'PDL03', message = array_to_string(taken, ', ');
+            end if;
+            if taken && linked then
+                raise exception using errcode = 'PDL04', message = array_to_json(taken)::text;
             end if;
             return query select p.packed, p.reason, p.state from {schema}.run_packed as p where p.id = any (taken);
         end if;

@@ -1,41 +1,43 @@
-"""The engine as applications open it: the composition root, and the only module that names products."""
+"""The engine as applications open it: the composition root."""
 
 import asyncio
+import builtins
 import logging
 import os
 import socket
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, cast, overload
 
+from perdure.app.seat import Seat
+from perdure.app.stores import open_store
 from perdure.client.gateway import Gateway, StartRequest
-from perdure.client.local import LocalGateway
 from perdure.client.remote import RemoteGateway
-from perdure.client.routed import RoutedGateway
-from perdure.client.run import Run
+from perdure.client.requests import StartRequests, check_known
+from perdure.client.retrying import OnRefused, log_refused, retry_runs
+from perdure.client.run import Run, name_of
 from perdure.deciders.code import guard
-from perdure.deciders.code.authoring import HasRun, StartOptions, Workflow
+from perdure.deciders.code.authoring import Action, HasRun, StartOptions, Workflow
 from perdure.deciders.code.definition import Bindings, Registry, default_registry
+from perdure.deciders.code.standalone import TASK, task_workflow
 from perdure.deciders.decider import Tools
 from perdure.engine.health import Health, health_of
 from perdure.engine.node import Node, Surroundings
+from perdure.engine.reopening import Asked
 from perdure.model.codec import Codec, Serializer
 from perdure.model.duration import Span, span_us
-from perdure.model.errors import CallNotFound, EngineClosed, InvalidOption, PerdureError, RunConflict, RunEnded, Unsupported
+from perdure.model.errors import CallNotFound, EngineClosed, InvalidOption, PerdureError, Unsupported
 from perdure.model.failure import failure_of
 from perdure.model.ids import RunId, split_call_key
 from perdure.model.limits import Limits
 from perdure.model.retention import FOREVER, Retention
-from perdure.model.run import HELD, RunRow, Status
-from perdure.model.stimulus import Begun, Failed, Succeeded
-from perdure.ports.clock import Alarm, Clock, Entropy, pause
+from perdure.model.run import RunRow, Status
+from perdure.model.stimulus import Failed, Succeeded
+from perdure.ports.clock import Clock, Entropy
 from perdure.ports.store import RunQuery, Store
 from perdure.ports.system import SystemClock, SystemEntropy
 from perdure.ports.transactions import Transactions
-from perdure.stores.memory import MemoryStore
-from perdure.stores.sqlite.store import SqliteStore
 from perdure.workers.executors import LocalPerformer
 from perdure.workers.transactional import Transactor
 
@@ -44,120 +46,7 @@ logger = logging.getLogger("perdure")
 P = ParamSpec("P")
 R = TypeVar("R")
 
-STANDBY_US = 500_000
 ANSWER_S = 2.0
-
-
-def open_store(url: str) -> Store:
-    """Give the store that a URL names: ``memory://``, ``sqlite:///relative.db``, ``sqlite:////absolute.db`` or ``postgresql://…``.
-
-    Raises `InvalidOption`, and `Unsupported` where the product's driver is not installed.
-    """
-    scheme, separator, rest = url.partition("://")
-    if scheme == "memory" and separator:
-        return MemoryStore()
-    if scheme == "sqlite" and rest.startswith("/") and len(rest) > 1:
-        return SqliteStore(Path(rest[1:]).expanduser(), name=url)
-    if scheme in ("postgresql", "postgres") and separator:
-        return _open_postgres(url)
-    raise InvalidOption(
-        option="the store's URL", found=repr(url), expected='"memory://", "sqlite:///file.db" or "postgresql://host/database"'
-    )
-
-
-def _open_postgres(url: str) -> Store:
-    try:
-        from perdure.stores.postgres import PostgresStore
-    except ModuleNotFoundError as error:
-        if error.name != "asyncpg":
-            raise
-        raise Unsupported(what="A store in PostgreSQL", why="its driver is missing: pip install 'perdure[postgres]'") from error
-    return PostgresStore(url)
-
-
-class Seat:
-    """The place of the node on one store: taken at once if it is free, else as soon as whoever has it is gone."""
-
-    def __init__(
-        self, store: Store, clock: Clock, make_node: Callable[[Callable[[BaseException], None]], Node], *, remote: RemoteGateway
-    ) -> None:
-        self._store = store
-        self._remote = remote
-        self._clock = clock
-        self._make_node = make_node
-        self._is_wanted = False
-        self._alarm: Alarm | None = None
-        self._try: asyncio.Task[None] | None = None
-        self.node: Node | None = None
-        self.gateway: Gateway | None = None
-
-    async def take(self) -> None:
-        """The seat is taken, or another has it and it will be asked for again and again."""
-        self._is_wanted = True
-        if not await self._sit_down():
-            self._stand_by()
-
-    async def _sit_down(self) -> bool:
-        node = self._make_node(self._on_lost)
-        if not await node.open():
-            return False
-        local = LocalGateway(node.desk, self._store)
-        self.node = node
-        self.gateway = local if self._store.traits.partitions == 1 else RoutedGateway(local, self._remote)
-        return True
-
-    def _on_lost(self, error: BaseException) -> None:
-        self.node, self.gateway = None, None
-        if self._is_wanted:
-            self._stand_by()
-
-    def _stand_by(self) -> None:
-        self._alarm = self._clock.call_at(self._clock.now_us() + STANDBY_US, self._begin_try)
-
-    def _begin_try(self) -> None:
-        self._try = asyncio.get_running_loop().create_task(self._try_again())
-
-    async def _try_again(self) -> None:
-        try:
-            taken = await self._sit_down()
-        except Exception as error:
-            logger.warning("taking over the runs of %s: %s", self._store.name, error)
-            taken = False
-        if not taken and self._is_wanted:
-            self._stand_by()
-
-    async def leave(self, *, drain_us: int) -> None:
-        """Attempts under way have ended, or that time has; everything is written; the seat is free."""
-        node = await self._get_up()
-        if node is not None:
-            await self._drain(node, drain_us)
-            await node.close()
-
-    async def crash(self) -> None:
-        """The node stopped at once, without a word."""
-        node = await self._get_up()
-        if node is not None:
-            await node.crash()
-
-    async def _get_up(self) -> Node | None:
-        self._is_wanted = False
-        if self._alarm is not None:
-            self._alarm.cancel()
-        if self._try is not None:
-            await asyncio.gather(self._try, return_exceptions=True)
-        node, self.node, self.gateway = self.node, None, None
-        return node
-
-    async def _drain(self, node: Node, drain_us: int) -> None:
-        draining, over = asyncio.ensure_future(node.drain()), asyncio.ensure_future(pause(self._clock, drain_us))
-        try:
-            await asyncio.wait({draining, over}, return_when=asyncio.FIRST_COMPLETED)
-            if not draining.done():
-                logger.warning("%d attempts were still under way after the drain time; they will be made again", node.dispatcher.running)
-        finally:
-            draining.cancel()
-            over.cancel()
-            await asyncio.gather(draining, over, return_exceptions=True)
 
 
 class Engine:
@@ -193,6 +82,7 @@ class Engine:
         retention.check()
         self._serializer = Serializer(codecs, known_codecs, self._limits.payload_bytes_max)
         self._registry = (registry or default_registry).bound()
+        self._registry.build_in(TASK)
         self._store = open_store(store) if isinstance(store, str) else store
         self._owns_store = isinstance(store, str)
         self._clock: Clock = clock or SystemClock()
@@ -202,6 +92,7 @@ class Engine:
         self._threads = threads
         self._name = name or f"{socket.gethostname()}-{os.getpid()}"
         self._is_client = is_client
+        self._requests = StartRequests(self._serializer, self._registry, self._clock, self._entropy, store=self._store)
         self._remote = RemoteGateway(
             self._store,
             self._clock,
@@ -305,81 +196,31 @@ class Engine:
         """
         workflow = _declared(workflow)
         gateway = self._gateway()
-        options = StartOptions() if isinstance(workflow, str) else workflow.start_options
-        request = self._request(workflow, options, args, kwargs)
-        run: Run[Any] = Run(
-            request.row.id,
-            gateway=self._gateway,
-            serializer=self._serializer,
-            token=self._entropy.token,
-            returns=Any if isinstance(workflow, str) else workflow.definition.returns,
-        )
-        run.durability = request.row.durability
-        if request.replaces:
-            request.row.base = await self._base_after(request.row.id)
-        known = await gateway.start(request)
-        if known is not None:
-            await self._take_known(request, known, options)
-            run.durability = known.durability or run.durability
-        return run
-
-    def _request(
-        self, workflow: Workflow[..., Any] | str, options: StartOptions, args: Sequence[Any], kwargs: dict[str, Any]
-    ) -> StartRequest:
-        if isinstance(workflow, str):
-            name, version = workflow, 0
-            contents = tuple(self._serializer.encode(value, "an argument") for value in args)
-            keywords = {key: self._serializer.encode(value, "an argument") for key, value in kwargs.items()}
-        else:
-            self._registry.bind(workflow.definition)
-            name, version = workflow.definition.name, options.version or 0
-            contents, keywords = workflow.definition.encode_arguments(self._serializer, args, kwargs)
-        now_us = self._clock.now_us()
-        row = RunRow(
-            id=options.id or RunId(self._entropy.token()),
-            definition=name,
-            version=version,
-            input_hash=self._serializer.digest(args, kwargs) if options.id is not None else "",
-            tags=options.tags,
-            created_us=now_us,
-            updated_us=now_us,
-            wake_us=HELD,
-            durability=self._store.grants(options.durability),
-        )
-        end_us = None if options.timeout_us is None else now_us + options.timeout_us
-        begun = Begun(contents, keywords, self._entropy.seed(), end_us=end_us)
-        return StartRequest(row, begun, is_checked=options.id is not None, replaces=options.on_ended == "restart")
+        request = await self._requests.make(workflow, args, kwargs)
+        return self._started(workflow, request, await gateway.start(request))
 
     async def start_in(self, connection: Any, workflow: Any, *args: Any, **kwargs: Any) -> Run[Any]:
         """The run starts if the open transaction of ``connection`` commits, and does not exist if it rolls back.
 
-        ``connection``: an asyncpg connection, a psycopg async connection, or SQLAlchemy's async connection or session over one of
-        them, to the database of this engine's store. A node finds the run at its next look, at most some seconds after the commit. Wait for its
-        result after the commit, not before. Raises as `start`; `Unsupported` if the store is not in PostgreSQL.
+        ``connection``: an asyncpg connection, a psycopg connection, or SQLAlchemy's async connection or session over one of them, to the
+        database of this engine's store. A node finds the run at its next look, some seconds after the commit at most; wait for its result
+        after the commit, not before. Raises as `start`, and `Unsupported` if the store is not in PostgreSQL.
         """
         if not self._store.traits.is_transactional:
             raise Unsupported(what=f"start_in on {self._store.name}", why="only a store in PostgreSQL shares transactions; use start(…)")
         workflow = _declared(workflow)
         self._gateway()
-        options = StartOptions() if isinstance(workflow, str) else workflow.start_options
-        request = self._request(workflow, options, args, kwargs)
-        run = self.get(request.row.id) if isinstance(workflow, str) else self.get(request.row.id, workflow)
-        run.durability = request.row.durability
+        request = await self._requests.make(workflow, args, kwargs)
         refused = await cast(Transactions, self._store).write_in(connection, self._remote.start_batch(request))
-        if request.row.id in refused:
-            await self._take_known(request, refused[request.row.id], options)
+        return self._started(workflow, request, refused.get(request.row.id))
+
+    def _started(self, workflow: Any, request: StartRequest, known: RunRow | None) -> Run[Any]:
+        run = self._handle(request.row.id, Any if isinstance(workflow, str) else workflow.definition.returns)
+        run.durability = request.row.durability
+        if known is not None:
+            check_known(request, known)
+            run.durability = known.durability or run.durability
         return run
-
-    async def _base_after(self, run: RunId) -> int:
-        """Give the first row number of a run that replaces another: idempotency keys of the two must differ."""
-        loaded = await self._store.load([run])
-        return loaded[0].row.base + len(loaded[0].transitions) if loaded else 1
-
-    async def _take_known(self, request: StartRequest, known: RunRow, options: StartOptions) -> None:
-        if known.definition != request.row.definition or known.input_hash != request.row.input_hash:
-            raise RunConflict(run=known.id, definition=known.definition, status=known.status)
-        if known.status.is_final and options.on_ended == "refuse":
-            raise RunEnded(run=known.id, status=known.status, asked="the start")
 
     @overload
     async def run(self, workflow: Workflow[P, R], *args: P.args, **kwargs: P.kwargs) -> R: ...
@@ -397,8 +238,10 @@ class Engine:
     def get(self, id: str, workflow: Workflow[P, R] | type[HasRun[P, R]]) -> Run[R]: ...
     def get(self, id: str, workflow: Any = None) -> Run[Any]:
         """Give the handle of a run, whether or not it exists; ``workflow`` tells the type of its result."""
-        returns = Any if workflow is None else _declared(workflow).definition.returns
-        return Run(RunId(id), gateway=self._gateway, serializer=self._serializer, token=self._entropy.token, returns=returns)
+        return self._handle(RunId(id), Any if workflow is None else _declared(workflow).definition.returns)
+
+    def _handle(self, id: RunId, returns: Any) -> Run[Any]:
+        return Run(id, gateway=self._gateway, serializer=self._serializer, token=self._entropy.token, returns=returns)
 
     async def list(
         self,
@@ -411,10 +254,8 @@ class Engine:
         limit: int = 100,
     ) -> list[RunRow]:
         """Give runs, newest first, at most ``limit``; ``before`` the last row of a page gives the next page."""
-        if status is not None and status not in list_of_statuses():
-            raise InvalidOption(option="status", found=repr(status), expected=", ".join(list_of_statuses()))
         query = RunQuery(
-            status=None if status is None else Status(status),
+            status=None if status is None else status_of(status),
             tag=tag,
             definition=definition,
             parent=None if parent is None else RunId(parent),
@@ -422,6 +263,43 @@ class Engine:
             limit=limit,
         )
         return await self._gateway().store.find(query)
+
+    async def retry(
+        self,
+        *,
+        status: Status | str = Status.FAILED,
+        action: str | Action[..., Any] | None = None,
+        definition: str | None = None,
+        tag: str | None = None,
+        on_refused: OnRefused = log_refused,
+    ) -> builtins.list[RunId]:
+        """The failed calls of these runs, or those of one action, are made again; gives the runs in which one is. ``on_refused`` is told of
+        each run that cannot be retried, and why; others go on.
+        """
+        query = RunQuery(status=status_of(status), tag=tag, definition=definition)
+        return await retry_runs(self._gateway, query, Asked(action=name_of(action)), on_refused)
+
+    # Standalone tasks.
+
+    @overload
+    async def dispatch(self, action: Action[P, R], *args: P.args, **kwargs: P.kwargs) -> Run[R]: ...
+    @overload
+    async def dispatch(
+        self, action: Action[..., R], *args: Any, task_id: str | None = None, task_tags: Sequence[str] = (), **kwargs: Any
+    ) -> Run[R]: ...
+    @overload
+    async def dispatch(
+        self, action: str, *args: Any, task_id: str | None = None, task_tags: Sequence[str] = (), **kwargs: Any
+    ) -> Run[Any]: ...
+    async def dispatch(self, action: Any, *args: Any, **kwargs: Any) -> Run[Any]:
+        """A run that is this one call is durable; gives its handle. An action given by name need not be known here. With a ``task_id`` it
+        is dispatched once. Raises `InvalidArguments`, `InvalidValue`, `RunConflict`.
+        """
+        task_id, task_tags = kwargs.pop("task_id", None), kwargs.pop("task_tags", ())
+        name, choice, returns = self._requests.task(action, args, kwargs)
+        workflow = task_workflow(StartOptions(id=None if task_id is None else RunId(task_id), tags=tuple(task_tags)))
+        run = await self.start(workflow, name, choice, *args, **kwargs)
+        return self._handle(run.id, returns)
 
     # Calls that are ended from outside.
 
@@ -463,6 +341,9 @@ def _declared(workflow: Any) -> Any:
     return workflow
 
 
-def list_of_statuses() -> list[str]:
-    """Give the names of all statuses."""
-    return [status.value for status in Status]
+def status_of(name: str) -> Status:
+    """Give the status of that name; raises `InvalidOption`."""
+    known = [status.value for status in Status]
+    if name not in known:
+        raise InvalidOption(option="status", found=repr(name), expected=", ".join(known))
+    return Status(name)

@@ -1,0 +1,31 @@
+"""Which store a URL names: the only module that knows products."""
+
+from pathlib import Path
+
+from perdure.model.errors import InvalidOption, Unsupported
+from perdure.ports.store import Store
+from perdure.stores.memory import MemoryStore
+from perdure.stores.sqlite import SqliteStore
+
+
+def open_store(url: str) -> Store:
+    """Give the store that a URL names: ``memory://``, ``sqlite:///relative.db``, ``sqlite:////absolute.db`` or
+    ``postgresql://user@host/database``. Raises `InvalidOption`, and `Unsupported` without the extra that the store needs.
+    """
+    scheme, separator, rest = url.partition("://")
+    if scheme == "memory" and separator:
+        return MemoryStore()
+    if scheme == "sqlite" and rest.startswith("/") and len(rest) > 1:
+        return SqliteStore(Path(rest[1:]).expanduser(), name=url)
+    if scheme in ("postgresql", "postgres") and separator:
+        return _open_postgres(url)
+    raise InvalidOption(option="the store's URL", found=repr(url), expected='"memory://", "sqlite:///file.db" or "postgresql://…"')
+
+
+def _open_postgres(url: str) -> Store:
+    try:
+        from perdure.stores.postgres import PostgresStore
+    except ImportError as error:
+        why = "its driver is not installed; pip install 'perdure[postgres]' brings it"
+        raise Unsupported(what=f"The store {url.partition('@')[2] or url!r}", why=why) from error
+    return PostgresStore(url)

@@ -1,0 +1,80 @@
+"""What a run that has ended still knows. Protects whoever asks again from another answer than the first (G5)."""
+
+from collections.abc import Sequence
+
+from perdure.engine.intake import signal_digest
+from perdure.model import fact as facts
+from perdure.model.command import AnswerUpdate
+from perdure.model.errors import RunEnded, SignalConflict
+from perdure.model.fact import decode_facts
+from perdure.model.failure import exception_of
+from perdure.model.payload import Content, content_of, digest_of
+from perdure.model.run import RunRow, Transition
+from perdure.model.stimulus import CancelAsked, Failed, Signalled, Stimulus, Succeeded, Updated
+from perdure.ports.store import Reader
+
+PAGE = 500
+
+
+async def recall(store: Reader, row: RunRow, stimulus: Stimulus) -> Content | None:
+    """Give the answer that an update had, ``None`` for a signal that was taken: both sent again, under the id that their sender chose.
+
+    Raises what the update raised, `SignalConflict` for a signal of other content, and `RunEnded` for all that the journal does not know.
+    """
+    if isinstance(stimulus, Signalled) and stimulus.is_named and await _knows_signal(store, row, stimulus):
+        return None
+    if isinstance(stimulus, Updated) and stimulus.is_named and (answer := await _answer(store, row, stimulus.id)) is not None:
+        if answer.failure is not None:
+            raise exception_of(answer.failure)
+        return answer.content
+    raise RunEnded(run=row.id, status=row.status, asked=asked_of(stimulus))
+
+
+def asked_of(stimulus: Stimulus | None) -> str:
+    """Name a stimulus as whoever sent it knows it."""
+    match stimulus:
+        case Signalled():
+            return f"the signal {stimulus.channel!r}"
+        case Updated():
+            return f"the update {stimulus.method!r}"
+        case CancelAsked():
+            return "the cancel"
+        case Succeeded() | Failed():
+            return f"the outcome of call {stimulus.call!r}"
+        case _:
+            return "the message"
+
+
+async def _knows_signal(store: Reader, row: RunRow, signal: Signalled) -> bool:
+    for transition, fact in await _facts(store, row):
+        match fact:
+            case facts.RunStarted() if signal.id in fact.seen:
+                known = fact.seen[signal.id]
+            case facts.SignalReceived() if fact.is_named and fact.id == signal.id:
+                known = fact.digest or digest_of(fact.value, transition.data)
+            case _:
+                continue
+        if known != signal_digest(signal):
+            raise SignalConflict(id=signal.id, run=row.id)
+        return True
+    return False
+
+
+async def _answer(store: Reader, row: RunRow, update: str) -> AnswerUpdate | None:
+    for transition, fact in await _facts(store, row):
+        for answer in fact.answered if isinstance(fact, facts.RunStarted) else (fact,):
+            if isinstance(answer, facts.UpdateFailed) and answer.id == update:
+                return AnswerUpdate(update, failure=answer.error)
+            if isinstance(answer, facts.UpdateCompleted) and answer.id == update:
+                blobs = await store.blobs([answer.value.blob]) if answer.value.blob else {}
+                return AnswerUpdate(update, content=content_of(answer.value, transition.data, blobs))
+    return None
+
+
+async def _facts(store: Reader, row: RunRow) -> Sequence[tuple[Transition, facts.AnyFact]]:
+    """Give the journal of the last incarnation: its start has what those before it knew."""
+    found, after = [], row.base - 1
+    while page := await store.transitions(row.id, after, PAGE):
+        found += [(transition, fact) for transition in page for fact in decode_facts(transition.facts)]
+        after = page[-1].number
+    return found
