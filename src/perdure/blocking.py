@@ -196,6 +196,7 @@ class Engine:
         self,
         store: str | Store = "sqlite:///perdure.db",
         *,
+        namespace: str | None = None,
         registry: Registry | Bindings | None = None,
         limits: Limits | None = None,
         retention: Retention = FOREVER,
@@ -212,6 +213,7 @@ class Engine:
     ) -> None:
         self._engine = AsyncEngine(
             store,
+            namespace=namespace,
             registry=registry,
             limits=limits,
             retention=retention,

@@ -10,8 +10,10 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, cast, overload
 
+from msgspec import structs
+
 from perdure.app.seat import Seat
-from perdure.app.stores import open_store
+from perdure.app.stores import open_namespaces, open_store
 from perdure.client.gateway import Gateway, StartRequest
 from perdure.client.remote import RemoteGateway
 from perdure.client.requests import StartRequests, check_known
@@ -27,7 +29,7 @@ from perdure.engine.node import Node, Surroundings
 from perdure.engine.reopening import Asked
 from perdure.model.codec import Codec, Serializer
 from perdure.model.duration import Span, span_us
-from perdure.model.errors import CallNotFound, EngineClosed, InvalidOption, PerdureError, Unsupported
+from perdure.model.errors import CallNotFound, EngineClosed, InvalidOption, NamespaceNotFound, PerdureError, Unsupported
 from perdure.model.failure import failure_of
 from perdure.model.ids import RunId, split_call_key
 from perdure.model.limits import Limits
@@ -56,13 +58,14 @@ class Engine:
     store, and one of them takes over when the node ends. ``codecs`` change payloads on their way to the store, in order; ``known_codecs``
     are only read with (keys that were rotated out). ``drain``: how long `close` waits for attempts under way. ``threads``: plain actions
     that run at once. ``is_client``: never become the node. ``retention``: how long the node keeps
-    runs that have ended.
+    runs that have ended. ``namespace``: a store apart under the same URL, whose own limits and retention go before the engine's.
     """
 
     def __init__(
         self,
         store: str | Store = "sqlite:///perdure.db",
         *,
+        namespace: str | None = None,
         registry: Registry | Bindings | None = None,
         limits: Limits | None = None,
         retention: Retention = FOREVER,
@@ -77,13 +80,16 @@ class Engine:
         clock: Clock | None = None,
         entropy: Entropy | None = None,
     ) -> None:
-        self._limits = limits or Limits()
+        # A copy, for a namespace's policy may change it.
+        self._limits = structs.replace(limits or Limits())
         self._retention = retention
         retention.check()
         self._serializer = Serializer(codecs, known_codecs, self._limits.payload_bytes_max)
         self._registry = (registry or default_registry).bound()
         self._registry.build_in(TASK)
-        self._store = open_store(store) if isinstance(store, str) else store
+        self._namespace = namespace
+        self._url = store if isinstance(store, str) else ""
+        self._store = self._open_store(store)
         self._owns_store = isinstance(store, str)
         self._clock: Clock = clock or SystemClock()
         self._entropy: Entropy = entropy or SystemEntropy()
@@ -103,6 +109,19 @@ class Engine:
         self._seat = Seat(self._store, self._clock, self._make_node, remote=self._remote)
         self._is_open = False
 
+    def _open_store(self, store: str | Store) -> Store:
+        if self._namespace is None:
+            return open_store(store) if isinstance(store, str) else store
+        if not isinstance(store, str):
+            raise InvalidOption(option="namespace", found=repr(self._namespace), expected="a store that is named by its URL")
+        return open_store(open_namespaces(store).url_of(self._namespace))
+
+    async def _check_namespace(self) -> None:
+        if self._namespace is not None:
+            known = await open_namespaces(self._url).names()
+            if self._namespace not in known:
+                raise NamespaceNotFound(namespace=self._namespace, store=self._store.name, known=", ".join(known) or "none")
+
     def _make_node(self, on_lost: Callable[[BaseException], None]) -> Node:
         transactions = cast(Transactions, self._store) if self._store.traits.is_transactional else None
         performer = LocalPerformer(self._clock, self._serializer, self._threads, Transactor(self._store, transactions))
@@ -113,7 +132,11 @@ class Engine:
     # Life.
 
     async def open(self) -> Self:
-        """The store is open and, if no other engine is its node, runs move from now on. Raises `StoreUnavailable`, `Unsupported`."""
+        """The store is open and, if no other engine is its node, runs move from now on.
+
+        Raises `StoreUnavailable`, `Unsupported`, `NamespaceNotFound`.
+        """
+        await self._check_namespace()
         await self._store.open()
         guard.install()
         _share_interpreter()

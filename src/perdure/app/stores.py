@@ -3,9 +3,11 @@
 from pathlib import Path
 
 from perdure.model.errors import InvalidOption, Unsupported
+from perdure.ports.namespaces import Namespaces
 from perdure.ports.store import Store
 from perdure.stores.memory import MemoryStore
 from perdure.stores.sqlite import SqliteStore
+from perdure.stores.sqlite.namespaces import SqliteNamespaces
 
 
 def open_store(url: str) -> Store:
@@ -29,3 +31,16 @@ def _open_postgres(url: str) -> Store:
         why = "its driver is not installed; pip install 'perdure[postgres]' brings it"
         raise Unsupported(what=f"The store {url.partition('@')[2] or url!r}", why=why) from error
     return PostgresStore(url)
+
+
+def open_namespaces(url: str) -> Namespaces:
+    """Give the namespaces of the store that a URL names. Raises as `open_store`."""
+    scheme, _, rest = url.partition("://")
+    open_store(url)
+    if scheme == "sqlite":
+        return SqliteNamespaces(Path(rest[1:]).expanduser(), url)
+    if scheme == "memory":
+        raise Unsupported(what="A namespace of memory://", why="each engine on it has a store of its own already")
+    from perdure.stores.postgres.namespaces import PostgresNamespaces
+
+    return PostgresNamespaces(url)

@@ -10,7 +10,9 @@ from perdure.cli.commands import COMMANDS, GROUPS, Command, command_of, version_
 from perdure.cli.exits import MEANINGS, Exit
 
 FAMILIES: Mapping[str, str] = {
-    "task": "Standalone tasks: dispatch, retry, cancel, list, show. Each is a run that is one call of an action."
+    "task": "Standalone tasks: dispatch, retry, cancel, list, show. Each is a run that is one call of an action.",
+    "ns": "Namespaces: stores apart under one URL, each with its own limits and retention.",
+    "schema": "The tables of a store.",
 }
 CODES = "Exit codes: " + "; ".join(f"{code.value} {meaning}" for code, meaning in MEANINGS.items()) + "."
 

@@ -67,7 +67,7 @@ def import_runs(file: _File, /, *, place: Place = _PLACE) -> None:
     """
 
     async def work() -> Import:
-        async with Engine(place.url, is_client=True) as engine:
+        async with Engine(place.url, namespace=place.namespace, is_client=True) as engine:
             taking = Import(engine.store, SystemClock())
             with _source(file) as stream:
                 await taking.read(_lines(stream))

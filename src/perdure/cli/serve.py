@@ -47,17 +47,18 @@ def serve(*files: str, quiet: Quiet = False, plan: Plan = _PLAN, place: Place = 
     if plan.processes > 1:
         _log(is_quiet=quiet)
         refuse_many(place.url, plan.processes)
-        arguments = [*files, *plan.arguments(), "--store", place.url, *(["--quiet"] if quiet else [])]
+        arguments = [*files, *plan.arguments(), *place.arguments(), *(["--quiet"] if quiet else [])]
         return run_loop(lambda: Supervisor(arguments, plan).run())
-    return _serve_alone(files, plan, place.url, is_quiet=quiet)
+    return _serve_alone(files, plan, place, is_quiet=quiet)
 
 
-def _serve_alone(files: Sequence[str], plan: Plan, url: str, *, is_quiet: bool) -> Exit:
+def _serve_alone(files: Sequence[str], plan: Plan, place: Place, *, is_quiet: bool) -> Exit:
     modules = load(files)
     _log(is_quiet=is_quiet, name=plan.name if plan.supervised else None)
-    engine = Engine(url, drain=plan.drain or settings().drain, threads=plan.threads, name=plan.name, is_client=plan.is_client)
+    drain = plan.drain or settings().drain
+    engine = Engine(place.url, namespace=place.namespace, drain=drain, threads=plan.threads, name=plan.name, is_client=plan.is_client)
     engine.check_names()
-    code = run_loop(lambda: _Service(engine, url, modules, plan).run(), plan.loop)
+    code = run_loop(lambda: _Service(engine, engine.store.name, modules, plan).run(), plan.loop)
     if code is not Exit.OK:
         # Threads of plain actions cannot be stopped, and the interpreter would wait for them.
         sys.stderr.flush()

@@ -18,6 +18,7 @@ from perdure.engine.intake import Intake
 from perdure.engine.keeping import kept_outcome
 from perdure.engine.loader import Loader
 from perdure.engine.lookout import Lookout
+from perdure.engine.policing import Policing
 from perdure.engine.postroom import Postroom
 from perdure.engine.pruner import Pruner
 from perdure.engine.pump import Pump
@@ -101,11 +102,15 @@ class Node:
         self.desk: Desk = Desk(self)
         self.pruner: Pruner = Pruner(around.store, around.clock, around.retention, lambda: self.share.mine)
         self.retrier: Retrier = Retrier(self)
+        self.policing: Policing = Policing(around.store, limits, around.retention, self._retain)
         self._on_fenced = on_lost
         self._farewell: asyncio.Task[None] | None = None
         self._unsubscribe: Callable[[], None] = lambda: None
         self._stop_listening: Callable[[], None] = lambda: None
         self._wire()
+
+    def _retain(self, retention: Retention) -> None:
+        self.pruner.retention = retention
 
     def _wire(self) -> None:
         self.pump.committer = self.committer
@@ -139,10 +144,12 @@ class Node:
         self.committer.open(self.epoch)
         self._stop_listening = self.around.definitions.listen(self.fetcher.try_parked)
         self.wakes.store_us = self.around.clock.now_us()
+        await self.policing.begin()
         await self.tenure.renew()
         self._unsubscribe = self.around.store.subscribe(self.lookout.on_hint)
         self.rounds.every("poll", self.lookout.pause_us, self.lookout.poll)
         self.rounds.every("lease", self.tenure.pause_us, self.tenure.renew)
+        self.rounds.every("policy", lambda: self.around.lease_us // 3, self.policing.look)
         self.rounds.every("prune", self.pruner.pause_us, self.pruner.run_once)
         return self.is_open
 

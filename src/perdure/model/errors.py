@@ -2,8 +2,9 @@
 
 PerdureError
 ├── NotFound ............ the thing named does not exist          RunNotFound CallNotFound DefinitionNotFound DefinitionAmbiguous
+│                                                                 NamespaceNotFound
 ├── Conflict ............ it exists in another state        RunConflict SignalConflict RunEnded NotRetryable CallClosed DefinitionConflict
-│                                                                 NodeIsLive
+│                                                                 NodeIsLive NamespaceExists NamespaceNotEmpty
 ├── Invalid ............. the input is wrong; do not try again    InvalidOption InvalidArguments InvalidValue InvalidExport CorruptJournal
 ├── Unavailable ......... try again later                         StoreUnavailable EngineClosed AnswerOverdue
 ├── LeaseLost ........... another node has the runs now
@@ -55,6 +56,10 @@ class DefinitionAmbiguous(DefinitionNotFound):
     text = "Two workflows are named {name!r} (version {version}): {first} and {second}. Give one of them name=… or version=…, then resume."
 
 
+class NamespaceNotFound(NotFound):
+    text = "There is no namespace {namespace!r} on {store}. Known: {known}. 'perdure ns create {namespace}' makes it."
+
+
 class Conflict(PerdureError):
     kind = "conflict"
 
@@ -84,6 +89,14 @@ class CallClosed(Conflict):
 
 class DefinitionConflict(Conflict):
     text = "Two {what} are named {name!r} (version {version}): {first} and {second}. Give one of them name=… or version=…."
+
+
+class NamespaceExists(Conflict):
+    text = "There is a namespace {namespace!r} on {store} already."
+
+
+class NamespaceNotEmpty(Conflict):
+    text = "The namespace {namespace!r} has runs. Prune or export them first, or delete it with --force."
 
 
 class NodeIsLive(Conflict):

@@ -320,6 +320,22 @@ class Pruning(Protocol):
         ...
 
 
+class Settings(Protocol):
+    """A few texts of the store's own, by name. They are read again and again, and seldom written."""
+
+    async def setting(self, name: str) -> str | None:
+        """Give the text, ``None`` if there is none."""
+        ...
+
+    async def set_setting(self, name: str, value: str) -> None:
+        """The name has this text."""
+        ...
+
+    async def schema_version(self) -> int:
+        """Give the version of the tables; 0 where there are none."""
+        ...
+
+
 class Hint(Struct, frozen=True):
     """Something that others may be waiting for. ``posted``: runs with new inbox items; ``ended``: runs that ended, replies.
 
@@ -344,7 +360,7 @@ class News(Protocol):
         ...
 
 
-class Store(Writer, Leases, Reader, Agenda, Pruning, News, Protocol):
+class Store(Writer, Leases, Reader, Agenda, Pruning, Settings, News, Protocol):
     """A whole store. ``name`` is what errors call it, such as the URL without secrets."""
 
     @property

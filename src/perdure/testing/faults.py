@@ -160,6 +160,15 @@ class FaultyStore:
     def subscribe(self, heard: Callable[[Hint], None]) -> Callable[[], None]:
         return self.inner.subscribe(heard)
 
+    async def setting(self, name: str) -> str | None:
+        return await self.inner.setting(name)
+
+    async def set_setting(self, name: str, value: str) -> None:
+        await self.inner.set_setting(name, value)
+
+    async def schema_version(self) -> int:
+        return await self.inner.schema_version()
+
     async def prune_runs(self, outdated: Outdated, partitions: Collection[int], *, limit: int) -> int:
         return await self.inner.prune_runs(outdated, partitions, limit=limit)
 

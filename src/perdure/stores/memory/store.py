@@ -32,6 +32,7 @@ class MemoryStore:
         self._traits = Traits(partitions=partitions)
         self._tables = Tables()
         self._seats = Seats(partitions)
+        self._settings: dict[str, str] = {}
         self._listeners: list[Callable[[Hint], None]] = []
 
     @property
@@ -168,6 +169,16 @@ class MemoryStore:
     def subscribe(self, heard: Callable[[Hint], None]) -> Callable[[], None]:
         self._listeners.append(heard)
         return lambda: self._listeners.remove(heard) if heard in self._listeners else None
+
+    async def setting(self, name: str) -> str | None:
+        return self._settings.get(name)
+
+    async def set_setting(self, name: str, value: str) -> None:
+        self._settings[name] = value
+
+    async def schema_version(self) -> int:
+        """There are no tables."""
+        return 0
 
     async def prune_runs(self, outdated: Outdated, partitions: Collection[int], *, limit: int) -> int:
         found = [row.id for row in self._outdated(outdated) if row.partition in partitions][:limit]

@@ -188,6 +188,16 @@ class PostgresStore:
     def subscribe(self, heard: Callable[[Hint], None]) -> Callable[[], None]:
         return self._news.subscribe(heard)
 
+    async def setting(self, name: str) -> str | None:
+        rows = await self._reading.fetch(self._statements["read_setting"], name, again=True)
+        return str(rows[0][0]) if rows else None
+
+    async def set_setting(self, name: str, value: str) -> None:
+        await self._reading.fetch(self._statements["write_setting"], name, value, again=True)
+
+    async def schema_version(self) -> int:
+        return int((await self._reading.fetch(self._statements["read_version"], again=True))[0][0])
+
     async def prune_runs(self, outdated: Outdated, partitions: Collection[int], *, limit: int) -> int:
         given = (outdated.status.value, outdated.before_us, list(partitions), limit)
         return int((await self._reading.fetch(self._statements["prune_runs"], *given, again=True))[0][0])

@@ -171,6 +171,19 @@ class SqliteStore:
         """Nobody is ever heard."""
         return lambda: None
 
+    async def setting(self, name: str) -> str | None:
+        sql = self._statements["read_setting"]
+        found = await self._reading.do(lambda connection: connection.execute(sql, (name,)).fetchone())
+        return None if found is None else str(found[0])
+
+    async def set_setting(self, name: str, value: str) -> None:
+        sql = self._statements["write_setting"]
+        await self._writing.do(lambda connection: connection.execute(sql, (name, value)).rowcount)
+
+    async def schema_version(self) -> int:
+        version: int = await self._reading.do(lambda connection: connection.execute("pragma user_version").fetchone()[0])
+        return version
+
     async def prune_runs(self, outdated: Outdated, partitions: Collection[int], *, limit: int) -> int:
         if not partitions:
             return 0

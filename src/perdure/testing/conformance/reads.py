@@ -132,6 +132,17 @@ class ReadPromises(StoreHarness):
         assert found == [f"r{at}" for at in range(7)]
 
 
+class SettingPromises(StoreHarness):
+    @promise
+    async def test_a_setting_is_there_for_all_until_it_is_another(self, store: Store) -> None:
+        assert await store.setting("s") is None
+        for text in ("first", "", 'ünï {"a": 1}'):
+            await store.set_setting("s", text)
+            async with self.another(store) as other:
+                assert (await other.setting("s"), await other.setting("t")) == (text, None)
+        assert await store.schema_version() >= 0
+
+
 class AgendaPromises(StoreHarness):
     @promise
     async def test_held_runs_are_those_whose_row_says_so(self, store: Store) -> None:
