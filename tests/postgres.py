@@ -63,6 +63,14 @@ class Cluster:
     def create(self) -> None:
         self._run("initdb", "-D", str(self._data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "-N")
 
+    def follow(self, primary: "Cluster") -> None:
+        """A copy of the primary, which follows it as the standby ``follower`` once started."""
+        source = f"host=127.0.0.1 port={primary.port} user=postgres application_name=follower"
+        self._run("pg_basebackup", "-D", str(self._data), "-d", source, "-R", "-X", "stream", "-c", "fast", "--no-sync")
+
+    def promote(self) -> None:
+        self._run("pg_ctl", "-D", str(self._data), "-w", "-s", "promote")
+
     def start(self, *settings: str) -> None:
         options = " ".join(f"-c {setting}" for setting in (*SETTINGS, f"port={self.port}", *settings))
         self._run("pg_ctl", "-D", str(self._data), "-w", "-s", "-l", str(self._data / "log"), "-o", options, "start")
@@ -106,9 +114,26 @@ def cluster(folder: Path, *settings: str) -> Iterator[Cluster | None]:
         return
     server = Cluster(programs, folder)
     server.create()
+    with _running(server, *settings):
+        yield server
+
+
+@contextmanager
+def standby(folder: Path, primary: Cluster) -> Iterator[Cluster]:
+    """A running standby of the primary."""
+    programs = binaries()
+    assert programs is not None
+    server = Cluster(programs, folder)
+    server.follow(primary)
+    with _running(server):
+        yield server
+
+
+@contextmanager
+def _running(server: Cluster, *settings: str) -> Iterator[None]:
     server.start(*settings)
     try:
-        yield server
+        yield
     finally:
         if server.is_running:
             os.kill(server.process, signal.SIGCONT)

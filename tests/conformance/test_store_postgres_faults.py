@@ -19,7 +19,7 @@ from perdure.stores.postgres import PostgresStore
 from perdure.stores.postgres import packing as packing_module
 from perdure.testing.conformance.harness import LEASE_US, change, journal, message, put, start, step, take
 from tests.conformance.proxy import proxied
-from tests.postgres import Cluster, cluster, execute
+from tests.postgres import Cluster, cluster, execute, standby
 
 A = RunId("a")
 EVERY = range(64)
@@ -338,6 +338,43 @@ async def _refusal(store: PostgresStore, epoch: int) -> str:
     except Unsupported as error:
         return str(error)
     return ""
+
+
+@pytest.mark.covers("M26", "M31", "Z20")
+async def test_a_fail_over_is_followed_and_the_node_begins_anew_on_the_standby() -> None:
+    with (
+        tempfile.TemporaryDirectory(prefix="perdure-postgres-") as one,
+        tempfile.TemporaryDirectory(prefix="perdure-postgres-") as two,
+        cluster(Path(one), "synchronous_standby_names=follower") as primary,
+    ):
+        if primary is None:
+            pytest.skip("the programs of a PostgreSQL server are not installed")
+        with standby(Path(two), primary) as follower:
+            await _until_synchronous(primary)
+            url = f"postgresql://postgres@127.0.0.1:{follower.port},127.0.0.1:{primary.port}/postgres"
+            async with opened(url) as store:
+                epoch = await take(store)
+                assert store.grants(Durability.MEMORY_REPLICA) == Durability.MEMORY_REPLICA
+                assert store.grants(Durability.DISK_REPLICA) == Durability.DISK_REPLICA
+                await store.commit(Batch(epoch, [start("a")], rows=[step("a", 1)], durability=Durability.DISK_REPLICA))
+                primary.stop("immediate")
+                follower.promote()
+                await _until_back(store)
+                with pytest.raises(LeaseLost, match="failed over"):
+                    await store.commit(Batch(epoch, rows=[step("a", 2)]))
+                later = await take(store)
+                await store.commit(Batch(later, rows=[step("a", 2)]))
+                assert [number for number, _ in await journal(store, "a")] == [1, 2]
+                with pytest.raises(Unsupported, match="synchronous_standby_names is empty"):
+                    store.grants(Durability.DISK_REPLICA)
+
+
+async def _until_synchronous(primary: Cluster) -> None:
+    for _ in range(1_000):
+        rows = await execute(primary.url, "select sync_state from pg_stat_replication")
+        if [row[0] for row in rows] == ["sync"]:
+            return
+    raise AssertionError("the standby does not follow synchronously")
 
 
 async def test_without_syncs_there_is_no_class_of_the_disk(own_server: Cluster) -> None:

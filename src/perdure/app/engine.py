@@ -1,6 +1,5 @@
 """The engine as applications open it: the composition root."""
 
-import asyncio
 import builtins
 import logging
 import os
@@ -12,8 +11,9 @@ from typing import Any, ParamSpec, Self, TypeVar, cast, overload
 
 from msgspec import structs
 
+from perdure.app.checkup import check_up
 from perdure.app.seat import Seat
-from perdure.app.stores import open_namespaces, open_store
+from perdure.app.stores import Opening
 from perdure.client.gateway import Gateway, StartRequest
 from perdure.client.remote import RemoteGateway
 from perdure.client.requests import StartRequests, check_known
@@ -24,12 +24,12 @@ from perdure.deciders.code.authoring import Action, HasRun, StartOptions, Workfl
 from perdure.deciders.code.definition import Bindings, Registry, default_registry
 from perdure.deciders.code.standalone import TASK, task_workflow
 from perdure.deciders.decider import Tools
-from perdure.engine.health import Health, health_of
+from perdure.engine.health import Health
 from perdure.engine.node import Node, Surroundings
 from perdure.engine.reopening import Asked
 from perdure.model.codec import Codec, Serializer
 from perdure.model.duration import Span, span_us
-from perdure.model.errors import CallNotFound, EngineClosed, InvalidOption, NamespaceNotFound, PerdureError, Unsupported
+from perdure.model.errors import CallNotFound, EngineClosed, InvalidOption, Unsupported
 from perdure.model.failure import failure_of
 from perdure.model.ids import RunId, split_call_key
 from perdure.model.limits import Limits
@@ -48,8 +48,6 @@ logger = logging.getLogger("perdure")
 P = ParamSpec("P")
 R = TypeVar("R")
 
-ANSWER_S = 2.0
-
 
 class Engine:
     """Runs workflows on one store. ``async with Engine("sqlite:///app.db") as engine: …``
@@ -57,8 +55,8 @@ class Engine:
     The first engine on a store is its node: it moves the runs. Others in other processes use the same methods, reach the node through the
     store, and one of them takes over when the node ends. ``codecs`` change payloads on their way to the store, in order; ``known_codecs``
     are only read with (keys that were rotated out). ``drain``: how long `close` waits for attempts under way. ``threads``: plain actions
-    that run at once. ``is_client``: never become the node. ``retention``: how long the node keeps
-    runs that have ended. ``namespace``: a store apart under the same URL, whose own limits and retention go before the engine's.
+    that run at once. ``is_client``: never become the node. ``retention``: how long runs that have ended are kept. ``namespace``: a store
+    apart under the same URL, whose own limits and retention go before the engine's.
     """
 
     def __init__(
@@ -80,47 +78,24 @@ class Engine:
         clock: Clock | None = None,
         entropy: Entropy | None = None,
     ) -> None:
-        # A copy, for a namespace's policy may change it.
-        self._limits = structs.replace(limits or Limits())
-        self._retention = retention
-        retention.check()
+        self._limits = structs.replace(limits or Limits())  # A copy, for a namespace's policy may change it.
+        self._retention = retention.checked()
         self._serializer = Serializer(codecs, known_codecs, self._limits.payload_bytes_max)
         self._registry = (registry or default_registry).bound()
         self._registry.build_in(TASK)
-        self._namespace = namespace
-        self._url = store if isinstance(store, str) else ""
-        self._store = self._open_store(store)
+        self._opening = Opening(store, namespace)
+        self._store = self._opening.store
         self._owns_store = isinstance(store, str)
         self._clock: Clock = clock or SystemClock()
         self._entropy: Entropy = entropy or SystemEntropy()
-        self._drain_us = span_us(drain)
-        self._lease_us = span_us(lease)
-        self._threads = threads
+        self._drain_us, self._lease_us = span_us(drain), span_us(lease)
         self._name = name or f"{socket.gethostname()}-{os.getpid()}"
-        self._is_client = is_client
+        self._threads, self._is_client = threads, is_client
         self._requests = StartRequests(self._serializer, self._registry, self._clock, self._entropy, store=self._store)
-        self._remote = RemoteGateway(
-            self._store,
-            self._clock,
-            self._entropy,
-            inline_max=self._limits.payload_inline_max,
-            patience_us=span_us(patience),
-        )
+        inline_max, patience_us = self._limits.payload_inline_max, span_us(patience)
+        self._remote = RemoteGateway(self._store, self._clock, self._entropy, inline_max=inline_max, patience_us=patience_us)
         self._seat = Seat(self._store, self._clock, self._make_node, remote=self._remote)
         self._is_open = False
-
-    def _open_store(self, store: str | Store) -> Store:
-        if self._namespace is None:
-            return open_store(store) if isinstance(store, str) else store
-        if not isinstance(store, str):
-            raise InvalidOption(option="namespace", found=repr(self._namespace), expected="a store that is named by its URL")
-        return open_store(open_namespaces(store).url_of(self._namespace))
-
-    async def _check_namespace(self) -> None:
-        if self._namespace is not None:
-            known = await open_namespaces(self._url).names()
-            if self._namespace not in known:
-                raise NamespaceNotFound(namespace=self._namespace, store=self._store.name, known=", ".join(known) or "none")
 
     def _make_node(self, on_lost: Callable[[BaseException], None]) -> Node:
         transactions = cast(Transactions, self._store) if self._store.traits.is_transactional else None
@@ -132,11 +107,8 @@ class Engine:
     # Life.
 
     async def open(self) -> Self:
-        """The store is open and, if no other engine is its node, runs move from now on.
-
-        Raises `StoreUnavailable`, `Unsupported`, `NamespaceNotFound`.
-        """
-        await self._check_namespace()
+        """The store is open; without another node, runs move from now on. Raises `StoreUnavailable`, `Unsupported`, `NamespaceNotFound`."""
+        await self._opening.check()
         await self._store.open()
         guard.install()
         _share_interpreter()
@@ -174,18 +146,7 @@ class Engine:
 
     async def health(self) -> Health:
         """Tell how the engine is, asking the store whether it answers. Never raises; takes at most some seconds."""
-        problem = None
-        try:
-            async with asyncio.timeout(ANSWER_S):
-                await self._store.row(RunId(""))
-        except (PerdureError, TimeoutError) as error:
-            problem = str(error) or f"The store {self._store.name} did not answer within {ANSWER_S:g} s."
-        node = self._seat.node
-        if node is not None:
-            return health_of(node, problem)
-        total = self._store.traits.partitions
-        is_ready = self._is_client and self._is_open and problem is None
-        return Health(node=self._name, is_ready=is_ready, is_draining=not self._is_open, partitions_total=total, trouble=problem)
+        return await check_up(self._store, self._seat.node, name=self._name, is_client=self._is_client, is_open=self._is_open)
 
     @property
     def node(self) -> Any:
@@ -330,20 +291,14 @@ class Engine:
         """The open call has this value. Raises `CallNotFound`, `CallClosed`; a value of the wrong type raises `InvalidValue` and leaves
         the call open.
         """
-        run, base, call = self._split(key)
+        run, base, call = _parts_of(key)
         await self._gateway().give_outcome(run, base, Succeeded(call, self._serializer.encode(value, f"the outcome of {key}")))
 
     async def fail(self, key: str, error: BaseException | str) -> None:
         """The open call ends with this error, which the workflow sees as an action's error. Raises `CallNotFound`, `CallClosed`."""
-        run, base, call = self._split(key)
+        run, base, call = _parts_of(key)
         failure = failure_of(error if isinstance(error, BaseException) else RuntimeError(error), is_final=True)
         await self._gateway().give_outcome(run, base, Failed(call, failure))
-
-    def _split(self, key: str) -> Any:
-        parts = split_call_key(key)
-        if parts is None:
-            raise CallNotFound(key=key)
-        return parts
 
 
 SWITCH_S = 0.0005
@@ -356,6 +311,13 @@ def _share_interpreter() -> None:
     """
     if sys.getswitchinterval() > SWITCH_S:
         sys.setswitchinterval(SWITCH_S)
+
+
+def _parts_of(key: str) -> Any:
+    parts = split_call_key(key)
+    if parts is None:
+        raise CallNotFound(key=key)
+    return parts
 
 
 def _declared(workflow: Any) -> Any:

@@ -13,7 +13,7 @@ RUNS_TOGETHER: Final = 500
 
 async def prune(store: Store, clock: Clock, retention: Retention) -> dict[Status, int]:
     """What has been kept long enough is gone; gives the number of runs by status. In small batches, beside live nodes."""
-    retention.check()
+    retention.checked()
     now_us, every, pruned = clock.now_us(), range(store.traits.partitions), {}
     for outdated in retention.outdated(now_us):
         pruned[outdated.status] = 0

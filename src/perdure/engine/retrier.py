@@ -17,16 +17,19 @@ from perdure.engine.writing import Piece, change_row
 from perdure.model import command as commands
 from perdure.model import fact as facts
 from perdure.model.call import ActionSpec
-from perdure.model.errors import EngineClosed, InvalidOption, LeaseLost, NotRetryable, RunNotFound
+from perdure.model.errors import EngineClosed, InvalidOption, LeaseLost, NotRetryable, RunElsewhere, RunNotFound
 from perdure.model.fact import decode_facts
 from perdure.model.ids import CallName, RunId
 from perdure.model.message import ReopenChild, RequestCancel, encode_message
 from perdure.model.payload import Attachments, Content, content_of
 from perdure.model.run import HELD, Status
+from perdure.ports.clock import pause
 from perdure.ports.store import InboxItem, Loaded
 
 if TYPE_CHECKING:
     from perdure.engine.node import Node
+
+ELSEWHERE_LOOK_US = 200_000
 
 
 class Retrier:
@@ -98,7 +101,14 @@ class Retrier:
                     call.sequence > 1 and asked.action == call.fact.action for call in ledger.calls.values()
                 )
             # It was asked to end when its parent failed; how it ends decides whether it can be reopened.
-            await self._node.waits.end_of(child)
+            await self._until_ended(child)
+
+    async def _until_ended(self, run: RunId) -> None:
+        try:
+            await self._node.waits.end_of(run)
+        except RunElsewhere:
+            # Nobody tells this node; the store does, sooner or later.
+            await pause(self._node.around.clock, ELSEWHERE_LOOK_US)
 
     async def _reopen(self, run: RunId, asked: Asked, inbox_id: str | None) -> list[CallName] | None:
         """The run is reopened; gives the calls that are retried, ``None`` if somebody else has the run in hand by now."""

@@ -55,7 +55,7 @@ class Audit:
         return (Fault(run, Rule.SILENT, f"it waits for its child {child!r}, which {problem}, and no message of that is there"),)
 
     async def _missing_blobs(self, loaded: Loaded) -> list[Fault]:
-        faults = []
+        faults: list[Fault] = []
         for hash in sorted({payload.blob for payload in _payloads(loaded) if payload.blob}):
             # One at a time: each may be as large as a payload may be.
             if not await self._reader.blobs([hash]):

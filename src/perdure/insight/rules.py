@@ -1,6 +1,6 @@
 """What must hold for each run by itself, as pure rules: the auditor's, and those of tests."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from itertools import pairwise
 
@@ -41,7 +41,7 @@ class Fault(Struct, frozen=True):
     text: str
 
 
-_ENDS = {facts.RunCompleted: Status.COMPLETED, facts.RunFailed: Status.FAILED, facts.RunCancelled: Status.CANCELLED}
+_ENDS: Mapping[type, Status] = {facts.RunCompleted: Status.COMPLETED, facts.RunFailed: Status.FAILED, facts.RunCancelled: Status.CANCELLED}
 _MADE = (facts.ActionScheduled, facts.TimerStarted, facts.ChildStarted)
 _OUTCOMES = (facts.ActionCompleted, facts.ActionFailed, facts.ChildCompleted, facts.ChildFailed, facts.TimerFired)
 

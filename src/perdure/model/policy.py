@@ -31,7 +31,7 @@ class Policy(Struct, frozen=True, omit_defaults=True):
                 )
         if unknown := set(self.retention) - set(Retention.__struct_fields__):
             raise InvalidOption(option="retention", found=", ".join(sorted(unknown)), expected=", ".join(Retention.__struct_fields__))
-        self.retained(Retention()).check()
+        self.retained(Retention()).checked()
 
     def retained(self, own: Retention) -> Retention:
         """Give the retention of an engine whose own is this."""

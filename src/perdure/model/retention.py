@@ -1,6 +1,6 @@
 """How long runs that have ended are kept."""
 
-from typing import Final
+from typing import Final, Self
 
 from msgspec import Struct
 
@@ -32,11 +32,12 @@ class Retention(Struct, frozen=True, kw_only=True, omit_defaults=True):
         spans = ((Status.COMPLETED, self.completed), (Status.FAILED, self.failed), (Status.CANCELLED, self.cancelled))
         return [Outdated(status, now_us - span_us(span)) for status, span in spans if span is not None]
 
-    def check(self) -> None:
-        """Raise `InvalidOption` for what is no span, and for answers that would be gone before they are read."""
+    def checked(self) -> Self:
+        """Give itself, or raise `InvalidOption` for what is no span, and for answers that would be gone before they are read."""
         self.outdated(0)
         if span_us(self.replies) < REPLIES_MIN_US:
             raise InvalidOption(option="Retention.replies", found=repr(self.replies), expected="at least 10m")
+        return self
 
 
 REPLIES_MIN_US: Final = 600_000_000

@@ -11,7 +11,7 @@ import msgspec
 
 from perdure.model.call import Attempt, Outcome
 from perdure.model.errors import StoreUnavailable, Unsupported
-from perdure.ports.store import Batch, Store
+from perdure.ports.store import Batch, InboxItem, Store
 from perdure.ports.transactions import Transactions
 from perdure.workers.attempt import GiveUp
 
@@ -38,23 +38,22 @@ class Transactor:
         if transactions is None or keep is None:
             raise GiveUp(str(Unsupported(what=f"The transactional action {attempt.spec.name!r}", why=_NO_TRANSACTIONS)))
         while True:
-            batch: Batch | None = None
+            outcome: Outcome | None = None
             try:
                 async with transactions.transaction() as connection:
-                    outcome = await work(connection)
+                    done = await work(connection)
                     begin_keeping()
-                    batch = keep(attempt, outcome)
+                    batch = keep(attempt, done)
+                    outcome = msgspec.structs.replace(done, kept=batch.posts[0])
                     await transactions.write_in(connection, batch)
             except StoreUnavailable:
                 # The database went away. If it did so in the commit, the commit may have taken place; else nothing has happened.
-                if batch is None or not await self._is_kept(batch):
+                if outcome is None or not await self._is_kept(outcome.kept):
                     await asyncio.sleep(PAUSE_S)
                     continue
-            assert batch is not None
-            return msgspec.structs.replace(outcome, kept=batch.posts[0])
+            return outcome
 
-    async def _is_kept(self, batch: Batch) -> bool:
-        item = batch.posts[0]
+    async def _is_kept(self, item: InboxItem) -> bool:
         while True:
             try:
                 found = await self._store.load([item.run])

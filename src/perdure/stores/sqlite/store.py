@@ -1,15 +1,17 @@
 """The store in one SQLite file.
 
 connection
-    One thread with a connection that commits, one with a connection that reads, so that reads never wait for commits. Write-ahead log;
-    every commit is synced (``synchronous = full``).
+    One thread with a connection that commits, one with a connection that reads, so that reads never wait for commits. While the disk is
+    quick, small commits are made in the event loop's own thread (see `perdure.stores.sqlite.shortcut`). Write-ahead log; every commit is
+    synced (``synchronous = full``).
 delivery
     As the port promises. A node that died is known by its lock at once (see `perdure.stores.sqlite.lease`).
 limits
     One node at a time, any number of clients in other processes of the same machine; the file must not lie on a network mount. 1 GB in one
     batch. Ids, names and tags have no NUL character. A commit waits for another process's for ``busy_ms``, then raises `StoreUnavailable`.
 options
-    ``path`` of the file, whose folder must exist; ``name`` for errors; ``busy_ms``.
+    ``path`` of the file, whose folder must exist; ``name`` for errors; ``busy_ms``; ``loop_wait_us_max``: what small commits may take
+    on the average for the event loop to wait for them itself, 0 for never.
 """
 
 import asyncio
@@ -17,33 +19,40 @@ import os
 import sqlite3
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from perdure.model.durability import Durability
-from perdure.model.errors import Unsupported
+from perdure.model.errors import StoreUnavailable, Unsupported
 from perdure.model.ids import RunId
 from perdure.model.retention import Outdated
 from perdure.model.run import RunRow, Transition
 from perdure.ports.store import Batch, Hint, InboxItem, Loaded, NodeSeat, Reply, RunQuery, Survey, Traits
 from perdure.stores.sqlite.lease import Lease, NodeLock
+from perdure.stores.sqlite.log import lay_out_log
 from perdure.stores.sqlite.pruner import Pruner
 from perdure.stores.sqlite.reader import Reader
 from perdure.stores.sqlite.schema import connect_reader, connect_writer
+from perdure.stores.sqlite.shortcut import Shortcut
 from perdure.stores.sqlite.statements import read_statements
-from perdure.stores.sqlite.thread import ConnectionThread
+from perdure.stores.sqlite.thread import ConnectionThread, is_busy
 from perdure.stores.sqlite.writer import Writer, packed
+
+T = TypeVar("T")
 
 
 class SqliteStore:
     """A whole store in the file ``path``, which is made if it is not there."""
 
-    def __init__(self, path: str | os.PathLike[str], *, name: str | None = None, busy_ms: int = 5_000) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, name: str | None = None, busy_ms: int = 5_000, loop_wait_us_max: int = 500) -> None:
         self._path = Path(path)
         self._name = name if name is not None else f"sqlite:///{self._path}"
         self._busy_ms = busy_ms
+        self._loop_wait_us_max = loop_wait_us_max
         self._opening = asyncio.Lock()
         self._is_open = False
         self._writing = ConnectionThread(self._name)
         self._reading = ConnectionThread(self._name)
+        self._shortcut = Shortcut(busy_ms, loop_wait_us_max)
         self._lock = NodeLock(self._path.with_name(self._path.name + "-node"))
         self._statements = read_statements()
         self._reader = Reader(self._statements)
@@ -68,6 +77,7 @@ class SqliteStore:
 
     async def _open(self) -> None:
         self._writing, self._reading = ConnectionThread(self._name), ConnectionThread(self._name)
+        self._shortcut = Shortcut(self._busy_ms, self._loop_wait_us_max)
         await self._writing.start(lambda: connect_writer(self._path, self._busy_ms))
         try:
             await self._reading.start(lambda: connect_reader(self._path, self._busy_ms))
@@ -92,7 +102,7 @@ class SqliteStore:
         self._lock.release()
 
     def grants(self, asked: Durability | None) -> Durability:
-        if asked in (Durability.MEMORY_REPLICA, Durability.DISK_REPLICA):
+        if asked is Durability.MEMORY_REPLICA or asked is Durability.DISK_REPLICA:
             raise Unsupported(what=f"Durability {asked.value!r}", why="a SQLite file has no replica; ask for 'disk', or use PostgreSQL")
         return Durability.DISK
 
@@ -100,14 +110,38 @@ class SqliteStore:
         # Packed here, not in the thread: whatever the caller does with the batch from now on is not written, and the thread does not
         # have to fight the event loop for the interpreter.
         parameters = packed(batch)
-        return await self._writing.do(lambda connection: self._writer.commit(connection, batch, parameters))
+
+        def work(connection: sqlite3.Connection) -> dict[RunId, RunRow]:
+            return self._writer.commit(connection, batch, parameters)
+
+        is_small = self._shortcut.is_small(batch, len(parameters[-1]))
+        if is_small and self._shortcut.is_open and self._writing.is_idle:
+            try:
+                return self._writing.do_here(lambda connection: self._shortcut.commit_here(connection, work))
+            except StoreUnavailable as error:
+                if not is_busy(error):
+                    raise
+        return await self._writing.do(lambda connection: self._shortcut.commit_in_thread(connection, work, is_small=is_small))
+
+    async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        def patiently(connection: sqlite3.Connection) -> T:
+            self._shortcut.be_patient(connection)
+            return work(connection)
+
+        return await self._writing.do(patiently)
 
     async def take_lease(self, node: str, now_us: int, lease_us: int) -> int | None:
-        return await self._writing.do(lambda connection: self._lease.take(connection, node, now_us, now_us + lease_us))
+        def take(connection: sqlite3.Connection) -> int | None:
+            epoch = self._lease.take(connection, node, now_us, now_us + lease_us)
+            if epoch is not None:
+                lay_out_log(connection, self._path)
+            return epoch
+
+        return await self._write(take)
 
     async def renew_lease(self, epoch: int, now_us: int, lease_us: int) -> Survey | None:
         until_us = now_us + lease_us
-        node = await self._writing.do(lambda connection: self._lease.renew(connection, epoch, until_us))
+        node = await self._write(lambda connection: self._lease.renew(connection, epoch, until_us))
         return None if node is None else Survey([NodeSeat(epoch, node, until_us)], [epoch if epoch == self._holder else None])
 
     async def survey(self) -> Survey:
@@ -115,7 +149,7 @@ class SqliteStore:
         return Survey([] if node is None else [NodeSeat(epoch, node, until_us)], [None if node is None else epoch])
 
     async def release_lease(self, epoch: int) -> None:
-        await self._writing.do(lambda connection: self._lease.release(connection, epoch))
+        await self._write(lambda connection: self._lease.release(connection, epoch))
 
     async def take_partitions(self, epoch: int, wanted: Sequence[int], now_us: int) -> list[int]:
         """Give all: whoever has the lease has the one partition."""
@@ -160,7 +194,7 @@ class SqliteStore:
 
     async def has_news(self, partitions: Collection[int]) -> bool:
         # https://www.sqlite.org/pragma.html#pragma_data_version: on one connection it changes when any other has committed.
-        version = await self._writing.do(_data_version)
+        version = await self._write(_data_version)
         changed, self._version = version != self._version, version
         return changed
 
@@ -178,7 +212,7 @@ class SqliteStore:
 
     async def set_setting(self, name: str, value: str) -> None:
         sql = self._statements["write_setting"]
-        await self._writing.do(lambda connection: connection.execute(sql, (name, value)).rowcount)
+        await self._write(lambda connection: connection.execute(sql, (name, value)).rowcount)
 
     async def schema_version(self) -> int:
         version: int = await self._reading.do(lambda connection: connection.execute("pragma user_version").fetchone()[0])
@@ -187,13 +221,13 @@ class SqliteStore:
     async def prune_runs(self, outdated: Outdated, partitions: Collection[int], *, limit: int) -> int:
         if not partitions:
             return 0
-        return await self._writing.do(lambda connection: self._pruner.prune_runs(connection, outdated, limit))
+        return await self._write(lambda connection: self._pruner.prune_runs(connection, outdated, limit))
 
     async def count_outdated(self, outdated: Outdated) -> int:
         return await self._reading.do(lambda connection: self._pruner.count(connection, outdated))
 
     async def prune_replies(self, before_us: int) -> int:
-        return await self._writing.do(lambda connection: self._pruner.prune_replies(connection, before_us))
+        return await self._write(lambda connection: self._pruner.prune_replies(connection, before_us))
 
 
 def _data_version(connection: sqlite3.Connection) -> int:

@@ -27,6 +27,9 @@ class ConnectionThread:
         self._thread: threading.Thread | None = None
         self._is_abandoned = False
         self._connection: sqlite3.Connection
+        # Each is counted by one side alone, the event loop's thread and this one, so that neither needs a lock.
+        self._asked = 0
+        self._done = 0
 
     async def start(self, connect: Callable[[], sqlite3.Connection]) -> None:
         """The thread runs and is connected; raises what ``connect`` raises, as ours, and then nothing runs."""
@@ -47,9 +50,24 @@ class ConnectionThread:
             raise EngineClosed(state=f"closed (its store {self._store} is)", asked="a request to the store")
         return await self._put(work)
 
+    @property
+    def is_idle(self) -> bool:
+        """Tell whether nothing is under way or queued, and the connection is there: then, and only then, `do_here` may be called."""
+        return self._asked == self._done and self._thread is not None
+
+    def do_here(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Give what ``work`` gives. The caller waits for the disk itself, and must be in the thread that gives the jobs."""
+        assert self.is_idle
+        outcome, error = self._attempt(work)
+        if error is not None:
+            raise error
+        given: T = outcome
+        return given
+
     def _put(self, work: Callable[[sqlite3.Connection], T]) -> "asyncio.Future[T]":
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
+        self._asked += 1
         self._jobs.put((work, loop, future))
         return future
 
@@ -81,6 +99,8 @@ class ConnectionThread:
         while (job := self._jobs.get()) is not None:
             work, loop, future = job
             outcome, error = self._attempt(work)
+            # The connection is free before anybody hears of the outcome.
+            self._done += 1
             try:
                 loop.call_soon_threadsafe(_settle, future, outcome, error)
             except RuntimeError:
@@ -116,6 +136,11 @@ def _settle(future: "asyncio.Future[Any]", outcome: Any, error: BaseException | 
 def _chained(ours: PerdureError, theirs: Exception) -> PerdureError:
     ours.__cause__ = theirs
     return ours
+
+
+def is_busy(error: StoreUnavailable) -> bool:
+    """Tell whether the store was unavailable only because another connection had its lock."""
+    return getattr(error.__cause__, "sqlite_errorname", "").startswith("SQLITE_BUSY")
 
 
 def translated(error: sqlite3.Error, store: str) -> PerdureError:
