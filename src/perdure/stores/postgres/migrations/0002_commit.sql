@@ -54,6 +54,7 @@ as $$
 declare
     taken text[] := '{}';
     begun text[];
+    found_blobs int;
 begin
     -- Without a class of its own the batch is part of a transaction of somebody else, whose settings stay unless they are too weak.
     if commit_1.sync is not null then
@@ -154,7 +155,14 @@ begin
     end if;
 
     if blob_hash is not null then
-        insert into {schema}.blob select * from unnest(blob_hash, blob_data) as b (hash, data) order by b.hash on conflict do nothing;
+        -- What is there already is locked against a pruner, and written again if that was quicker.
+        loop
+            insert into {schema}.blob select * from unnest(blob_hash, blob_data) as b (hash, data) order by b.hash on conflict do nothing;
+            perform 1 from {schema}.blob as b where b.hash = any (blob_hash) order by b.hash for key share;
+            get diagnostics found_blobs = row_count;
+            exit when found_blobs = cardinality(blob_hash);
+        end loop;
+        perform {schema}.use_blobs_1(blob_hash, row_run, row_facts, post_run, post_body, reply_id, reply_body);
     end if;
 
     if row_run is not null then
