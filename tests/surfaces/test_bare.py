@@ -53,7 +53,7 @@ def test_the_full_help_names_every_command_and_every_exit_code() -> None:
     assert said.returncode == 0
     families = sorted({command.name.split()[0] for command in COMMANDS if " " in command.name})
     asked = [
-        subprocess.run([sys.executable, "-m", "perdure", name, "--help"], capture_output=True, text=True, timeout=25) for name in families
+        subprocess.run([sys.executable, "-m", "perdure", name, "--help"], capture_output=True, text=True, check=True) for name in families
     ]
     told = said.stdout + "".join(family.stdout for family in asked)
     assert [command.summary for command in COMMANDS if command.summary not in told] == []
