@@ -35,7 +35,7 @@ async def test_a_client_starts_signals_and_waits_through_the_store_and_two_nodes
         Engine(url, registry=registry, lease="600ms", name="two") as two,
         Engine(url, registry=registry, is_client=True) as client,
     ):
-        while not (len(one.node.share.mine) == len(two.node.share.mine) == 32):
+        while not (len(one.node.share.mine) == len(two.node.share.mine) == 32):  # noqa: ASYNC110  # No signal tells of it.
             await asyncio.sleep(0.05)
         runs = [await client.start(waits.options(id=f"r{number}"), number) for number in range(20)]
         assert not client.is_node

@@ -16,6 +16,7 @@ from tests.postgres import execute
 
 registry = Registry()
 gate: dict[str, asyncio.Event] = {}
+began: dict[str, asyncio.Event] = {}
 tries: list[int] = []
 
 
@@ -27,6 +28,7 @@ async def book(table: str, amount: int, failures: int = 0) -> int:
     if len(tries) <= failures:
         raise ValueError("not yet")
     if table in gate:
+        began[table].set()
         await gate[table].wait()
     return amount
 
@@ -40,6 +42,7 @@ async def booked(table: str, amount: int, failures: int = 0) -> int:
 def _no_tries() -> None:
     tries.clear()
     gate.clear()
+    began.clear()
 
 
 @asynccontextmanager
@@ -74,10 +77,9 @@ async def test_an_attempt_that_fails_leaves_nothing_and_the_next_one_counts(post
 
 async def test_an_attempt_that_a_dead_node_had_under_way_left_nothing(postgres_url: str) -> None:
     async with engine_on(postgres_url, lease="1s") as (engine, schema, server):
-        gate[schema] = asyncio.Event()
+        gate[schema], began[schema] = asyncio.Event(), asyncio.Event()
         run = await engine.start(booked, schema, 9)
-        while not tries:
-            await asyncio.sleep(0.01)
+        await began[schema].wait()
         await engine.crash()
         gate.pop(schema)
         async with Engine(PostgresStore(postgres_url), registry=registry, lease="1s") as other:
@@ -88,10 +90,9 @@ async def test_an_attempt_that_a_dead_node_had_under_way_left_nothing(postgres_u
 
 async def test_an_attempt_of_a_fenced_node_cannot_commit(postgres_url: str) -> None:
     async with engine_on(postgres_url, lease="60s") as (engine, schema, server):
-        gate[schema] = asyncio.Event()
+        gate[schema], began[schema] = asyncio.Event(), asyncio.Event()
         run = await engine.start(booked, schema, 3)
-        while not tries:
-            await asyncio.sleep(0.01)
+        await began[schema].wait()
         await execute(server, f'delete from "{schema}".node')
         gate[schema].set()
         # The node finds out, comes again under a new epoch, and makes the attempt anew.
