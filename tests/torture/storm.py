@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from perdure.stores.postgres.schema import apply_schema
 from tests.torture import bank
-from tests.torture.audit import complaints_of
+from tests.torture.audit import complaints_in_production, complaints_of
 from tests.torture.books import Books
 from tests.torture.client import Orders
 from tests.torture.clock import HOUR_NS, NoCompiler, compile_shim
@@ -223,7 +223,7 @@ def weather(forecast: Forecast, folder: Path, say: Say = lambda line: None) -> F
             complaints = storm.calm()
             say(f"{storm.now_s:6.1f} s  audit")
             books = Books.read(cluster, storm.told)
-            complaints += complaints_of(books)
+            complaints += [*complaints_of(books), *asyncio.run(complaints_in_production(cluster.url))]
             complaints += storm.deaths()
         finally:
             storm.end()
