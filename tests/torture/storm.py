@@ -144,7 +144,7 @@ class Storm:
         if not self._can_jump:
             self._say("        no clock can jump here")
             return
-        crewman.clock.move(HOUR_NS if fault.at_s * 100 % 2 < 1 else -HOUR_NS)
+        crewman.clock.move(HOUR_NS if round(fault.at_s * 100) % 2 else -HOUR_NS)
         self._later(fault, lambda: crewman.clock.move(0))
 
     def _strike_database(self, fault: Fault) -> None:

@@ -32,13 +32,20 @@ class Postroom:
     def __init__(self, node: "Node") -> None:
         self._node = node
         self._seen: set[tuple[RunId, str]] = set()
+        self._looks: list[set[tuple[RunId, str]]] = []
         self._lines: dict[RunId, deque[InboxItem]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def look(self) -> int:
         """Take what lies in the inboxes of all runs; gives the number of new items."""
-        items = await self._node.around.store.addressed(self._node.share.mine, ADDRESSED_MAX + len(self._seen))
-        self.take(items)
+        taken: set[tuple[RunId, str]] = set()
+        self._looks.append(taken)
+        try:
+            items = await self._node.around.store.addressed(self._node.share.mine, ADDRESSED_MAX + len(self._seen))
+        finally:
+            self._looks = [look for look in self._looks if look is not taken]
+        # The answer may be older than the commit that took one of them.
+        self.take([item for item in items if (item.run, item.id) not in taken])
         return len(items)
 
     def take(self, items: Sequence[InboxItem]) -> None:
@@ -135,6 +142,8 @@ class Postroom:
             return
         if isinstance(future.exception(), RunElsewhere):
             return  # No answer yet, and the first one stands: the node that has the run now gives it to whoever asks again.
+        for taken in self._looks:
+            taken.add((letter.item.run, letter.item.id))
         if isinstance(letter.message, messages.RequestUpdate) or future.exception() is not None:
             self._reply(letter, future)
 
