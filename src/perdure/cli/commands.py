@@ -46,7 +46,7 @@ COMMANDS: Sequence[Command] = (
     Command("ns show", "NAME", "Print a namespace's limits and retention.", KEEPING, "perdure.cli.namespaces:show"),
     Command("ns set", "NAME", "Change a namespace's limits and retention.", KEEPING, "perdure.cli.namespaces:change"),
     Command("ns delete", "NAME", "Delete a namespace.", KEEPING, "perdure.cli.namespaces:delete"),
-    Command("schema apply", "", "Make the tables of a store, or bring them up to date.", KEEPING, "perdure.cli.schema:apply"),
+    Command("schema apply", "", "Make the tables, or bring them up to date.", KEEPING, "perdure.cli.schema:apply"),
     Command("schema show", "", "Tell the version of a store's tables.", KEEPING, "perdure.cli.schema:show"),
     Command("audit", "", "Look at every run for what cannot be.", KEEPING, "perdure.cli.auditing:audit"),
     Command("export", "FILE", "Write runs to a file, for another store.", KEEPING, "perdure.cli.moving:export"),
