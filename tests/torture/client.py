@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from perdure import Engine, Run
 from perdure.model.errors import AnswerOverdue, RunEnded, StoreUnavailable, Unsupported
+from perdure.stores.postgres.failures import TRANSPORT_ERRORS
 from perdure.stores.postgres.store import PostgresStore
 from tests.torture import bank
 
@@ -108,7 +109,7 @@ class Client:
                 return
             await transaction.commit()
             self._note("started", run)
-        except (StoreUnavailable, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        except (StoreUnavailable, *TRANSPORT_ERRORS) as error:
             logger.info("the request %s has an unknown end: %s", run, error)
         finally:
             connection.terminate()
@@ -173,7 +174,7 @@ async def insist(ask: Callable[[], Awaitable[T]]) -> T:
     while True:
         try:
             return await ask()
-        except (StoreUnavailable, AnswerOverdue, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        except (StoreUnavailable, AnswerOverdue, *TRANSPORT_ERRORS) as error:
             logger.info("asking again: %s", error)
             await asyncio.sleep(0.3)
 

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from perdure.stores.postgres.schema import apply_schema
 from tests.torture import bank
-from tests.torture.audit import complaints_of
+from tests.torture.audit import complaints_in_production, complaints_of
 from tests.torture.books import Books
 from tests.torture.client import Orders
 from tests.torture.clock import HOUR_NS, NoCompiler, compile_shim
@@ -144,7 +144,7 @@ class Storm:
         if not self._can_jump:
             self._say("        no clock can jump here")
             return
-        crewman.clock.move(HOUR_NS if fault.at_s * 100 % 2 < 1 else -HOUR_NS)
+        crewman.clock.move(HOUR_NS if round(fault.at_s * 100) % 2 else -HOUR_NS)
         self._later(fault, lambda: crewman.clock.move(0))
 
     def _strike_database(self, fault: Fault) -> None:
@@ -223,7 +223,7 @@ def weather(forecast: Forecast, folder: Path, say: Say = lambda line: None) -> F
             complaints = storm.calm()
             say(f"{storm.now_s:6.1f} s  audit")
             books = Books.read(cluster, storm.told)
-            complaints += complaints_of(books)
+            complaints += [*complaints_of(books), *asyncio.run(complaints_in_production(cluster.url))]
             complaints += storm.deaths()
         finally:
             storm.end()

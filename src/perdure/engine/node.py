@@ -159,7 +159,7 @@ class Node:
     def _begin_rounds(self) -> None:
         self.rounds.every("poll", self.lookout.pause_us, self.lookout.poll)
         self.rounds.every("lease", self.tenure.pause_us, self.tenure.renew)
-        self.rounds.every("policy", lambda: self.around.lease_us // 3, self.policing.look)
+        self.rounds.every("policy", lambda: self.around.lease_us * 9 // 10, self.policing.look)
         self.rounds.every("prune", self.pruner.pause_us, self.pruner.run_once)
 
     def _on_taken(self, partitions: Collection[int]) -> None:

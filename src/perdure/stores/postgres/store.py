@@ -39,7 +39,7 @@ from perdure.stores.postgres.transactions import Transactions, check_connection
 from perdure.stores.postgres.writer import Writer
 
 _POLL_US: Final = 100_000
-_POLL_IDLE_US: Final = 1_500_000
+_POLL_IDLE_US: Final = 2_000_000
 
 
 class PostgresStore:
