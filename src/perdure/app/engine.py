@@ -186,9 +186,9 @@ class Engine:
     async def start_in(self, connection: Any, workflow: Any, *args: Any, **kwargs: Any) -> Run[Any]:
         """The run starts if the open transaction of ``connection`` commits, and does not exist if it rolls back.
 
-        ``connection``: an asyncpg connection, a psycopg connection, or SQLAlchemy's async connection or session over one of them, to the
-        database of this engine's store. A node finds the run at its next look, some seconds after the commit at most; wait for its result
-        after the commit, not before. Raises as `start`, and `Unsupported` if the store is not in PostgreSQL.
+        ``connection``: an asyncpg connection to the database of this engine's store (SQLAlchemy gives it as ``(await
+        connection.get_raw_connection()).driver_connection``). A node finds the run at its next look, some seconds after the commit at
+        most; wait for its result after the commit, not before. Raises as `start`, and `Unsupported` if the store is not in PostgreSQL.
         """
         if not self._store.traits.is_transactional:
             raise Unsupported(what=f"start_in on {self._store.name}", why="only a store in PostgreSQL shares transactions; use start(…)")
