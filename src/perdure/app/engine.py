@@ -301,6 +301,14 @@ class Engine:
         await self._gateway().give_outcome(run, base, Failed(call, failure))
 
 
+def connect(store: str | Store, **options: Any) -> Engine:
+    """Give an engine that is a client of the store and moves no runs: ``async with perdure.connect(url) as client: …``
+
+    It starts, signals, asks and waits through the store, whichever nodes move the runs; ``options`` are those of `Engine`.
+    """
+    return Engine(store, is_client=True, **options)
+
+
 SWITCH_S = 0.0005
 
 
