@@ -82,7 +82,7 @@ async def test_an_attempt_that_a_dead_node_had_under_way_left_nothing(postgres_u
         await began[schema].wait()
         await engine.crash()
         gate.pop(schema)
-        async with Engine(PostgresStore(postgres_url), registry=registry, lease="1s") as other:
+        async with Engine(postgres_url, registry=registry, lease="1s") as other:
             assert await other.get(run.id).result() == 9
         assert await bookings(server, schema) == [9]
         assert tries == [1, 2]
