@@ -15,7 +15,7 @@ FLAT = 1.25
 FLAT_FAN = 1.5
 """How much dearer a call may be at 10,000 than at 100 and still count as constant: beyond what the clock's noise does to 2 ms."""
 PRICES: Sequence[str] = ("wal_bytes_per_step", "db_commits_per_step", "round_trips_per_step", "cpu_us_per_step")
-CREW_PRICES: Sequence[str] = ("wal_bytes_per_step", "db_commits_per_step", "node_round_trips_per_step", "node_us_per_step")
+CREW_PRICES: Sequence[str] = ("wal_bytes_per_step", "node_commits_per_step", "node_round_trips_per_step", "node_us_per_step")
 SAME = 1.25
 RATES = ("W1", "replay", "W4", "nodes", "stored", "sleepers_wake")
 """Of these more is better; of the others less."""

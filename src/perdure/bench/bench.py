@@ -8,13 +8,14 @@ from typing import Any
 
 import msgspec
 
-from perdure import Engine
+from perdure import Engine, Status
 from perdure.bench.gauge import Gauge
 from perdure.bench.result import Result
 from perdure.bench.sampler import Sampler
 from perdure.bench.workflows import chain, registry
 
 WARM_RUNS = 20
+_LOOK_S = 0.02
 
 
 class Bench(msgspec.Struct, frozen=True):
@@ -71,3 +72,9 @@ def commits_of(engine: Engine) -> int:
 async def warm(engine: Engine) -> None:
     """Short runs have been through all of it once."""
     await asyncio.gather(*(engine.run(chain, 2) for _ in range(WARM_RUNS)))
+
+
+async def until_none_is_open(engine: Engine) -> None:
+    """All runs have ended. Asking the store now and then is cheaper than a handle that waits for each of so many."""
+    while await engine.list(status=Status.RUNNING, limit=1) or await engine.list(status=Status.WAITING, limit=1):  # noqa: ASYNC110
+        await asyncio.sleep(_LOOK_S)

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
 from perdure import Engine
-from perdure.bench.bench import Bench
+from perdure.bench.bench import Bench, until_none_is_open
 from perdure.bench.workflows import chain
 
 SETTLING_RUNS = 32
@@ -54,5 +54,6 @@ async def metered(bench: Bench, *, is_client: bool = False) -> AsyncIterator[tup
 
 
 async def settle(engine: Engine) -> None:
-    """Every node has written something: so many runs lie in the partitions of all of them."""
-    await asyncio.gather(*(engine.run(chain, 1) for _ in range(SETTLING_RUNS)))
+    """Every node has written something: so many runs lie in the partitions of all of them. Asks the store itself as little as it can."""
+    await asyncio.gather(*(engine.start(chain, 1) for _ in range(SETTLING_RUNS)))
+    await until_none_is_open(engine)

@@ -52,7 +52,7 @@ _BESIDE: Mapping[str, Sequence[str]] = {
     "W5": ("late_p50_s", "late_p99_s", "rss_peak_mb"),
     "W5M": ("runs", "runs_in_memory", "late_p50_s", "late_p99_s", "starts_s"),
     "burst": ("runs", "open_s", "acknowledged_ms", "first_queued_ms", "queued_begun_meanwhile"),
-    "nodes": ("node_round_trips_per_step", "node_us_per_step", *_PRICES),
+    "nodes": ("node_commits_per_step", "node_round_trips_per_step", "node_us_per_step", *_PRICES),
     "stored": ("stored_mb", *_PRICES),
     "bloat": ("seconds", "steps_s_first", "steps_s_last", "dead_rows", "dead_rows_per_run"),
     "replay": ("seconds",),

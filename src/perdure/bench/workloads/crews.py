@@ -7,12 +7,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import msgspec
 
-from perdure.bench.bench import Bench, commits_of
+from perdure.bench.bench import Bench, commits_of, until_none_is_open
 from perdure.bench.gauge import Gauge, memory_mb
 from perdure.bench.metering import metered, settle
 from perdure.bench.result import Result
 from perdure.bench.workflows import chain
-from perdure.bench.workloads.queues import until_none_is_open
 
 NODES = (1, 2, 4)
 RUNS, STEPS = 1_000, 10

@@ -4,7 +4,7 @@ import asyncio
 import time
 
 from perdure import Engine, Status
-from perdure.bench.bench import Bench
+from perdure.bench.bench import Bench, until_none_is_open
 from perdure.bench.gauge import Gauge, memory_mb, percentile
 from perdure.bench.result import Result
 from perdure.bench.workflows import clocked, nothing, registry
@@ -13,7 +13,6 @@ JOBS, JOBS_SINGLE, IN_FLIGHT = 10_000, 1_000, 1_000
 BURST = 100_000
 QUEUED, LAST = "queued", "last"
 FIRST_STEP_MAX_S = 120
-_LOOK_S = 0.02
 
 
 async def put(bench: Bench) -> list[Result]:
@@ -68,12 +67,6 @@ async def _drained(bench: Bench, engine: Engine, runs: int, before_s: float) -> 
     assert ended == runs, f"{ended} of {runs} runs were completed"
     more = {"runs": runs, "before_s": round(before_s, 4), "rss_mb": round(memory_mb(), 1)}
     return bench.result("W4_drain", runs / (before_s + gauge.wall_s), "drained/s", **more, **gauge.use(runs))
-
-
-async def until_none_is_open(engine: Engine) -> None:
-    """All runs have ended. Asking the store now and then is cheaper than a handle that waits for each of so many."""
-    while await engine.list(status=Status.RUNNING, limit=1) or await engine.list(status=Status.WAITING, limit=1):  # noqa: ASYNC110
-        await asyncio.sleep(_LOOK_S)
 
 
 async def burst_put(bench: Bench) -> list[Result]:
