@@ -1,7 +1,7 @@
 # Each target sets itself up: a Python >= 3.11 is all it needs. ARGS="…" is handed to the command behind a target.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check format bench simulate coverage-of-mission
+.PHONY: help demo test torture check format bench simulate coverage-of-mission
 MAKEFLAGS += --no-print-directory
 export PYTHON
 
@@ -20,6 +20,10 @@ demo: ## Kill an image pipeline half-way and watch it finish (IMAGES=dir for you
 test: ## Run all tests (ARGS="-k name" for some)
 	@scripts/setup dev
 	@.venv/bin/python -m pytest -q $(ARGS)
+
+torture: ## Kill nodes and crash PostgreSQL under a bank, then audit it (SECONDS=90 SEED=number)
+	@scripts/setup dev
+	@.venv/bin/python -m tests.torture --seconds $(or $(SECONDS),90) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 check: ## Format, lint, types, floors, sizes: what every change must pass
 	@scripts/setup dev

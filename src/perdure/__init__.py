@@ -20,6 +20,7 @@ from perdure.deciders.code.inside import RunInfo, continue_as_new, info, now, pa
 from perdure.model import errors
 from perdure.model.errors import ActionFailed, ActionTimedOut, PerdureError, RunCancelled, RunFailed
 from perdure.model.limits import Limits
+from perdure.model.retention import Retention
 from perdure.model.retry import Retry
 from perdure.model.run import Status
 from perdure.workers.attempt import CurrentAttempt, GiveUp, RetryAfter, attempt, pending
@@ -35,6 +36,7 @@ __all__ = [
     "PerdureError",
     "Query",
     "Registry",
+    "Retention",
     "Retry",
     "RetryAfter",
     "Run",

@@ -19,6 +19,7 @@ from perdure.model.duration import MICROSECONDS, Span, span_us
 from perdure.model.errors import EngineClosed, Unsupported
 from perdure.model.ids import CallName, RunId
 from perdure.model.limits import Limits
+from perdure.model.retention import FOREVER, Retention
 from perdure.model.run import RunRow, Status
 from perdure.ports.clock import Clock, Entropy
 from perdure.ports.store import Store
@@ -195,8 +196,10 @@ class Engine:
         self,
         store: str | Store = "sqlite:///perdure.db",
         *,
+        namespace: str | None = None,
         registry: Registry | Bindings | None = None,
         limits: Limits | None = None,
+        retention: Retention = FOREVER,
         codecs: Sequence[Codec] = (),
         known_codecs: Sequence[Codec] = (),
         drain: Span = "30s",
@@ -210,8 +213,10 @@ class Engine:
     ) -> None:
         self._engine = AsyncEngine(
             store,
+            namespace=namespace,
             registry=registry,
             limits=limits,
+            retention=retention,
             codecs=codecs,
             known_codecs=known_codecs,
             drain=drain,

@@ -1,9 +1,9 @@
 """A client that is not the node gets the answer to what it asked, and what it was told is as safe as the run."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from perdure import Engine, Registry, query, signal, update, workflow
+from perdure import Engine, Registry, signal, update, workflow
 from perdure.engine.sharing.share import slice_of
 from perdure.model.durability import Durability
 from perdure.model.ids import RunId
@@ -33,7 +33,6 @@ purse = workflow(registry=registry)(Purse)
 
 class Shelf:
     def __init__(self) -> None:
-        self.asked = 0
         self.things: asyncio.Queue[str] = asyncio.Queue()
 
     async def run(self) -> str:
@@ -41,14 +40,9 @@ class Shelf:
 
     @update
     async def put(self, thing: str) -> str:
-        self.asked += 1
         answer = f"{thing} {await go.receive()}"
         self.things.put_nowait(thing)
         return answer
-
-    @query
-    def is_asked(self) -> bool:
-        return self.asked > 0
 
 
 shelf = workflow(registry=registry)(Shelf)
@@ -57,6 +51,20 @@ shelf = workflow(registry=registry)(Shelf)
 def id_in(partition: int) -> str:
     """Give an id that lies in that one of two partitions."""
     return next(name for name in map(str, range(100)) if slice_of(name, [0, 1]) == partition)
+
+
+class MovedStore(MemoryStore):
+    """``has_moved``: the second node has a partition."""
+
+    def __init__(self, *, partitions: int) -> None:
+        super().__init__(partitions=partitions)
+        self.has_moved = asyncio.Event()
+
+    async def take_partitions(self, epoch: int, wanted: Sequence[int], now_us: int) -> list[int]:
+        taken = await super().take_partitions(epoch, wanted, now_us)
+        if epoch == 2 and taken:
+            self.has_moved.set()
+        return taken
 
 
 class WatchedStore(MemoryStore):
@@ -82,15 +90,16 @@ async def test_updates_of_one_id_to_two_runs_each_get_their_own_answer() -> None
 
 
 async def test_an_update_whose_run_moves_to_another_node_is_answered_there_and_not_refused_here() -> None:
-    store = MemoryStore(partitions=2)
+    store = MovedStore(partitions=2)
     async with Engine(store, registry=registry, lease="200ms", name="one"), Engine(store, registry=registry, is_client=True) as client:
         run = await client.start(shelf.options(id=id_in(1)))
         asking = asyncio.create_task(run.update(Shelf.put, "book", update_id="once"))
-        while not await run.query(Shelf.is_asked):
-            await asyncio.sleep(0.01)
+        async for entry in run.watch():
+            if entry.name == "UpdateAccepted":
+                break
         async with Engine(store, registry=registry, lease="200ms", name="two") as two:
-            while 1 not in two.node.share.mine:
-                await asyncio.sleep(0.01)
+            await asyncio.wait_for(store.has_moved.wait(), 20)
+            assert two.is_node
             await run.send(go, "there is room")
             assert await run.result() == "book"
             asking.cancel()

@@ -268,7 +268,6 @@ async def test_an_image_given_to_191_branches_is_stored_once(tmp_path: Path, cod
     async with engine_on(tmp_path, codecs) as engine:
         assert await engine.run(album, 191) == sum(range(191))
     with sqlite3.connect(tmp_path / "app.db") as database:
-        tables = [name for (name,) in database.execute("SELECT name FROM sqlite_schema WHERE type = 'table' AND name LIKE '%blob%'")]
-        assert [database.execute(f"SELECT count(*) FROM {table}").fetchone() for table in tables] == [(1,)]
+        assert database.execute("select count(*) from blob").fetchone() == (1,)
     database.close()
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 1_500_000

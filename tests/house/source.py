@@ -64,7 +64,10 @@ def written_files() -> tuple[Path, ...]:
     """Give every file that people wrote: no caches, no environments, no build results, nothing binary."""
     tops = ["src", "tests", "docs", "bench", "examples", "scripts", ".ci", ".github"]
     found = [path for top in tops for path in (ROOT / top).rglob("*") if path.is_file()]
-    found += [path for path in ROOT.iterdir() if path.is_file() and path.suffix not in {".db", ".db-shm", ".db-wal"}]
+    # In a second working tree of one clone, `.git` is a file, and git's own.
+    found += [
+        path for path in ROOT.iterdir() if path.is_file() and path.suffix not in {".db", ".db-shm", ".db-wal"} and path.name != ".git"
+    ]
     return tuple(sorted(path for path in found if not _is_made(path)))
 
 

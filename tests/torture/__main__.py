@@ -1,14 +1,16 @@
 """``make torture``: one storm after another until the time is over, or one that is named by its seed."""
 
 import argparse
-import random
+import os
 import shutil
 import sys
 import tempfile
 import time
 from pathlib import Path
+from random import SystemRandom
 
 from tests.torture.audit import summary_of
+from tests.torture.binaries import NoServer, find_binaries, find_owner
 from tests.torture.evidence import keep_evidence
 from tests.torture.storm import Forecast, weather
 
@@ -18,9 +20,14 @@ COMPLAINTS_MAX = 40
 
 def main() -> int:
     arguments = _read_arguments()
-    random_source = random.SystemRandom()
+    try:
+        find_binaries()
+        find_owner()
+    except NoServer as error:
+        print(f"NOTHING WAS TORTURED: {error}", file=sys.stderr)
+        return 1 if os.environ.get("CI") else 0
     end_s = time.monotonic() + arguments.seconds
-    seed = arguments.seed if arguments.seed is not None else random_source.randrange(10_000)
+    seed = arguments.seed if arguments.seed is not None else SystemRandom().randrange(10_000)
     while True:
         seconds = max(10.0, min(STORM_S, end_s - time.monotonic()))
         if not _one(Forecast(seed=seed, seconds=seconds, kinds=tuple(arguments.kinds), fault=arguments.fault, work_s=arguments.work)):
@@ -47,16 +54,20 @@ def _one(forecast: Forecast) -> bool:
     print(f"  {findings.faults} faults; {summary_of(findings.books)}", flush=True)
     for complaint in findings.complaints[:COMPLAINTS_MAX]:
         print(f"  WRONG  {complaint}")
-    for death in findings.deaths:
-        print(f"  a node ended by itself: {death}")
     if findings.complaints:
         keep_evidence(findings.books, findings.complaints, folder / "evidence")
         print(f"  {len(findings.complaints)} complaints; logs in {folder}")
-        kinds = f" --kinds {' '.join(forecast.kinds)}" if forecast.kinds else ""
-        print(f"  again: .venv/bin/python -m tests.torture --seed {forecast.seed} --seconds {forecast.seconds:.0f}{kinds}")
+        print(f"  again: {_command(forecast)}")
         return False
     shutil.rmtree(folder)
     return True
+
+
+def _command(forecast: Forecast) -> str:
+    """Give what brings the same storm again: the same faults at the same times, and the same wishes of the client."""
+    changed = [("kinds", " ".join(forecast.kinds)), ("fault", f"'{forecast.fault}'" if forecast.fault else ""), ("work", forecast.work_s)]
+    options = "".join(f" --{name} {value}" for name, value in changed if value)
+    return f'make torture SECONDS={forecast.seconds:.0f} SEED={forecast.seed} ARGS="{options.strip()}"'
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
-"""What the auditors say together."""
+"""What the auditors say together. Ours see the whole of the tables at one instant, and the bank; `perdure audit` reads as in production."""
 
 from collections import Counter
 
+from perdure.insight.audit import Audit
+from perdure.stores.postgres.store import PostgresStore
 from tests.torture.bank_audit import audit_bank
 from tests.torture.books import Books
 from tests.torture.journal_audit import audit_journals
@@ -10,6 +12,18 @@ from tests.torture.journal_audit import audit_journals
 def complaints_of(books: Books) -> list[str]:
     """Give one line for each thing that is wrong, none if the books are in order."""
     return [*audit_journals(books), *audit_bank(books)]
+
+
+async def complaints_in_production(url: str) -> list[str]:
+    """Give what `perdure audit` says of the store."""
+    store = PostgresStore(url)
+    await store.open()
+    try:
+        audit = Audit(store)
+        found = [f"perdure audit: {fault.run}: {fault.rule.value}: {fault.text}" async for fault in audit.faults()]
+        return found if audit.runs else ["perdure audit: there was nothing to audit"]
+    finally:
+        await store.close()
 
 
 def summary_of(books: Books) -> str:

@@ -27,7 +27,7 @@ class Refused(Exception):
 
 
 class Transfer(Struct, frozen=True):
-    """``is_shared``: by actions that share a transaction with their outcome; else by ones that may be made twice, and say so to the bank."""
+    """``is_shared``: by actions that share a transaction with their outcome; else by ones that may be made twice, and tell the bank."""
 
     source: int
     target: int

@@ -16,20 +16,21 @@ _PR_SET_PDEATHSIG = 1
 def begin(command: Sequence[str | Path], log: Path, *, owner: Owner | None = None, **options: Any) -> subprocess.Popen[bytes]:
     """Start a program whose words go to the end of ``log``. It is killed when the thread that called this ends without ending it."""
     whose = {} if owner is None else {"user": owner.uid, "group": owner.gid, "extra_groups": []}
+    # A postmaster that is killed would leave its children: it is told to crash instead.
+    leash = _leash(signal.SIGQUIT if owner is not None else signal.SIGKILL)
     with log.open("ab") as stream:
         return subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=stream,
             stderr=subprocess.STDOUT,
-            preexec_fn=_leash(signal.SIGQUIT if owner is not None else signal.SIGKILL),
+            preexec_fn=leash,  # noqa: PLW1509  # Nothing here has threads when it starts a process.
             **whose,
             **options,
         )
 
 
 def _leash(number: signal.Signals) -> Callable[[], None]:
-    """A postmaster that is killed would leave its children: it is told to crash instead."""
     if sys.platform != "linux":
         return lambda: None
     prctl = ctypes.CDLL(None, use_errno=True).prctl

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any, TypeVar
@@ -16,10 +17,13 @@ from msgspec import Struct
 
 from perdure import Engine, Run
 from perdure.model.errors import AnswerOverdue, RunEnded, StoreUnavailable, Unsupported
+from perdure.stores.postgres.failures import TRANSPORT_ERRORS
 from perdure.stores.postgres.store import PostgresStore
 from tests.torture import bank
 
 T = TypeVar("T")
+
+logger = logging.getLogger("torture.client")
 
 
 class Orders(Struct):
@@ -105,8 +109,8 @@ class Client:
                 return
             await transaction.commit()
             self._note("started", run)
-        except (StoreUnavailable, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-            logging.info("the request %s has an unknown end: %s", run, error)
+        except (StoreUnavailable, *TRANSPORT_ERRORS) as error:
+            logger.info("the request %s has an unknown end: %s", run, error)
         finally:
             connection.terminate()
 
@@ -137,7 +141,7 @@ class Client:
         started = await self._start(run, bank.Counter, len(amounts))
         for amount in amounts:
             try:
-                answer = await insist(lambda: started.update(bank.Counter.pay, amount, update_id=f"pay-{amount}"))
+                answer = await insist(partial(started.update, bank.Counter.pay, amount, update_id=f"pay-{amount}"))
             except RunEnded:
                 return  # The answer to the last one was lost, and the run is over.
             self._note("updated", run, answer)
@@ -170,20 +174,20 @@ async def insist(ask: Callable[[], Awaitable[T]]) -> T:
     while True:
         try:
             return await ask()
-        except (StoreUnavailable, AnswerOverdue, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-            logging.info("asking again: %s", error)
+        except (StoreUnavailable, AnswerOverdue, *TRANSPORT_ERRORS) as error:
+            logger.info("asking again: %s", error)
             await asyncio.sleep(0.3)
 
 
 async def live(orders: Orders) -> None:
     """Work until SIGTERM comes."""
     store = PostgresStore(f"{orders.url}&application_name=client")
-    with Path(orders.told).open("a") as file:
+    with Path(orders.told).open("a") as file:  # noqa: ASYNC230  # A line is written in microseconds.
         engine = Engine(store, is_client=True, patience="10s")
         await insist(engine.open)
         client = Client(orders, engine, file)
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, lambda: setattr(client, "is_over", True))
-        logging.info("open")
+        logger.info("open")
         await client.work()
         await engine.close()
         await store.close()

@@ -32,7 +32,8 @@ class Crewman:
         self.log = folder / f"{life.name}.log"
         self.clock = MovedClock(folder / f"{life.name}.clock", library)
         self._process: subprocess.Popen[bytes] | None = None
-        self.deaths: list[int] = []
+        self._is_told = True
+        self.deaths: list[str] = []
 
     @property
     def is_up(self) -> bool:
@@ -41,12 +42,15 @@ class Crewman:
     def begin(self) -> None:
         """It is on its way, unless it is there already."""
         if not self.is_up:
-            self._note_death()
+            self.note_death()
+            self._is_told = False
             self._process = begin_program("tests.torture.node", msgspec.json.encode(self._life), self.log, self.clock.environment)
 
-    def _note_death(self) -> None:
-        if self._process is not None and self._process.returncode not in (0, -signal.SIGKILL):
-            self.deaths.append(self._process.returncode)
+    def note_death(self) -> None:
+        """A process that ended without being told to is not forgotten."""
+        if self._process is not None and self._process.poll() is not None and not self._is_told:
+            self.deaths.append(f"node {self._life.name} ended by itself with {self._process.returncode}; see {self.log}")
+        self._is_told = True
 
     def send(self, number: signal.Signals) -> None:
         if self.is_up:
@@ -55,13 +59,18 @@ class Crewman:
 
     def kill(self) -> None:
         """Gone, as by a power cut."""
+        self.note_death()
         if self._process is not None:
             children.end(self._process, signal.SIGKILL, within_s=10)
 
     def drain(self) -> None:
-        """Told to go, and gone."""
-        if self._process is not None:
-            children.end(self._process, signal.SIGTERM, within_s=DRAIN_S)
+        """Told to go, and gone in time and in good order, unless it had only just been started."""
+        self.note_death()
+        if self.is_up:
+            assert self._process is not None
+            code = children.end(self._process, signal.SIGTERM, within_s=DRAIN_S)
+            if code not in (0, -signal.SIGTERM):
+                self.deaths.append(f"node {self._life.name} was told to drain and ended with {code}; see {self.log}")
 
 
 class Customer:

@@ -14,6 +14,8 @@ from perdure.model.errors import StoreUnavailable
 from perdure.stores.postgres.store import PostgresStore
 from tests.torture import bank, planted
 
+logger = logging.getLogger("torture.node")
+
 
 class Life(Struct):
     """One life of a node. ``fault``: the name of a fault to plant in it. ``work_s``: how long its actions dawdle."""
@@ -35,12 +37,12 @@ async def live(life: Life) -> None:
     planted.plant_in_node(life.fault)
     if not await _opened(engine, stop):
         return
-    logging.info("open")
+    logger.info("open")
     await stop.wait()
-    logging.info("draining")
+    logger.info("draining")
     await engine.close()
     await store.close()
-    logging.info("closed")
+    logger.info("closed")
 
 
 async def _opened(engine: Engine, stop: asyncio.Event) -> bool:
@@ -48,7 +50,7 @@ async def _opened(engine: Engine, stop: asyncio.Event) -> bool:
         try:
             await engine.open()
         except StoreUnavailable as error:
-            logging.info("not open yet: %s", error)
+            logger.info("not open yet: %s", error)
             await asyncio.sleep(0.2)
         else:
             return True
@@ -61,7 +63,7 @@ def main() -> None:
     try:
         asyncio.run(live(life))
     except PerdureError:
-        logging.exception("the node ended")
+        logger.exception("the node ended")
         raise
 
 

@@ -1,9 +1,12 @@
 """Faults that are planted to see whether a storm brings them to light."""
 
+import asyncio
 from typing import Any
 
 from perdure.engine import node as engine_node
+from perdure.engine.sharing.tenure import Tenure
 from perdure.ports.store import Batch
+from perdure.workers.executors import LocalPerformer
 from tests.torture.cluster import Cluster
 
 FENCE = "for key share;\n        if not found then", "for key share;\n        if false then"
@@ -12,7 +15,8 @@ JOURNAL_ROWS = (
     "where not r.run = any (taken) on conflict do nothing;\n    end if;\n\n    if beat_run",
 )
 
-FAULTS = ("no fence", "loose outcome")
+FAULTS = ("no fence", "loose outcome", "slow renewal")
+RENEWAL_S = 1.0
 
 
 def plant_in_database(fault: str, cluster: Cluster) -> None:
@@ -30,7 +34,21 @@ def _edit(cluster: Cluster, function: str, changes: tuple[tuple[str, str], ...])
 
 
 def plant_in_node(fault: str) -> None:
-    """``loose outcome``: the outcome of a transactional action goes down whether or not its node still has the run."""
+    """``slow renewal``, and part of all: a node that was fenced is a second late to hear of it; until then only the fence is between it and
+    the runs.
+
+    ``loose outcome``: so it is, and its transactional actions go on after it heard, and their outcomes go down unfenced.
+    """
+    if fault and fault not in FAULTS:
+        raise ValueError(f"no fault is called {fault!r}; there are {', '.join(FAULTS)}")
+    if fault:
+        renew = Tenure.renew
+
+        async def slowly(tenure: Tenure) -> None:
+            await asyncio.sleep(RENEWAL_S)
+            await renew(tenure)
+
+        Tenure.renew = slowly  # type: ignore[method-assign]
     if fault == "loose outcome":
         kept = engine_node.kept_outcome
 
@@ -39,6 +57,8 @@ def plant_in_node(fault: str) -> None:
             batch.epoch = None
             return batch
 
+        async def stay(performer: LocalPerformer) -> None:
+            """The attempts under way go on."""
+
         engine_node.kept_outcome = loose
-    elif fault and fault not in FAULTS:
-        raise ValueError(f"no fault is called {fault!r}; there are {', '.join(FAULTS)}")
+        LocalPerformer.close = stay  # type: ignore[method-assign]

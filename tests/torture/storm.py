@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from perdure.stores.postgres.schema import apply_schema
 from tests.torture import bank
-from tests.torture.audit import complaints_of
+from tests.torture.audit import complaints_in_production, complaints_of
 from tests.torture.books import Books
 from tests.torture.client import Orders
 from tests.torture.clock import HOUR_NS, NoCompiler, compile_shim
@@ -38,6 +38,7 @@ class Forecast(Struct, frozen=True):
     fault: str = ""
     work_s: float = 0.01
     tellers: int = 8
+    calm_s: float = CALM_S
 
     @property
     def standby(self) -> Standby:
@@ -56,7 +57,6 @@ class Findings(Struct):
     complaints: list[str]
     books: Books
     faults: int
-    deaths: list[str]
 
 
 class Storm:
@@ -144,7 +144,7 @@ class Storm:
         if not self._can_jump:
             self._say("        no clock can jump here")
             return
-        crewman.clock.move(HOUR_NS if fault.at_s * 100 % 2 < 1 else -HOUR_NS)
+        crewman.clock.move(HOUR_NS if round(fault.at_s * 100) % 2 else -HOUR_NS)
         self._later(fault, lambda: crewman.clock.move(0))
 
     def _strike_database(self, fault: Fault) -> None:
@@ -176,18 +176,24 @@ class Storm:
             crewman.clock.move(0)
             crewman.send(signal.SIGCONT)
             crewman.begin()
-        end_s = time.monotonic() + CALM_S
+        end_s = time.monotonic() + self._forecast.calm_s
         self.customer.send_home()
         while self.customer.code is None and time.monotonic() < end_s:
             time.sleep(0.1)
         complaints = [] if self.customer.code == 0 else [f"the client did not see through what it had begun: {self.customer.code}"]
         while (still := self._open_runs()) and time.monotonic() < end_s:
             time.sleep(0.1)
-        return complaints + [f"{still} runs had not ended {CALM_S:.0f} s after the last fault"] * bool(still)
+        return complaints + [f"{still} runs had not ended {self._forecast.calm_s:.0f} s after the last fault"] * bool(still)
 
     def _open_runs(self) -> int:
         open_runs = "status not in ('completed', 'failed', 'cancelled') and definition not in ('bank_sleeper', 'bank_waiter')"
         return int(self._cluster.primary.sql(f"select count(*) from perdure.run where {open_runs}"))
+
+    def deaths(self) -> list[str]:
+        """Tell of the nodes that ended by themselves, or did not end when they were told to."""
+        for crewman in self.crew:
+            crewman.note_death()
+        return [death for crewman in self.crew for death in crewman.deaths]
 
     def end(self) -> None:
         """No process is left."""
@@ -217,8 +223,8 @@ def weather(forecast: Forecast, folder: Path, say: Say = lambda line: None) -> F
             complaints = storm.calm()
             say(f"{storm.now_s:6.1f} s  audit")
             books = Books.read(cluster, storm.told)
-            complaints += complaints_of(books)
+            complaints += [*complaints_of(books), *asyncio.run(complaints_in_production(cluster.url))]
+            complaints += storm.deaths()
         finally:
             storm.end()
-    deaths = [f"{crewman.log.name}: {code}" for crewman in storm.crew for code in crewman.deaths]
-    return Findings(complaints, books, struck, deaths)
+    return Findings(complaints, books, struck)

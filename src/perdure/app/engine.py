@@ -9,8 +9,11 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, cast, overload
 
+from msgspec import structs
+
+from perdure.app.checkup import check_up
 from perdure.app.seat import Seat
-from perdure.app.stores import open_store
+from perdure.app.stores import Opening
 from perdure.client.gateway import Gateway, StartRequest
 from perdure.client.remote import RemoteGateway
 from perdure.client.requests import StartRequests, check_known
@@ -21,6 +24,7 @@ from perdure.deciders.code.authoring import Action, HasRun, StartOptions, Workfl
 from perdure.deciders.code.definition import Bindings, Registry, default_registry
 from perdure.deciders.code.standalone import TASK, task_workflow
 from perdure.deciders.decider import Tools
+from perdure.engine.health import Health
 from perdure.engine.node import Node, Surroundings
 from perdure.engine.reopening import Asked
 from perdure.model.codec import Codec, Serializer
@@ -29,6 +33,7 @@ from perdure.model.errors import CallNotFound, EngineClosed, InvalidOption, Unsu
 from perdure.model.failure import failure_of
 from perdure.model.ids import RunId, split_call_key
 from perdure.model.limits import Limits
+from perdure.model.retention import FOREVER, Retention
 from perdure.model.run import RunRow, Status
 from perdure.model.stimulus import Failed, Succeeded
 from perdure.ports.clock import Clock, Entropy
@@ -50,15 +55,18 @@ class Engine:
     The first engine on a store is its node: it moves the runs. Others in other processes use the same methods, reach the node through the
     store, and one of them takes over when the node ends. ``codecs`` change payloads on their way to the store, in order; ``known_codecs``
     are only read with (keys that were rotated out). ``drain``: how long `close` waits for attempts under way. ``threads``: plain actions
-    that run at once. ``is_client``: never become the node.
+    that run at once. ``is_client``: never become the node. ``retention``: how long runs that have ended are kept. ``namespace``: a store
+    apart under the same URL, whose own limits and retention go before the engine's.
     """
 
     def __init__(
         self,
         store: str | Store = "sqlite:///perdure.db",
         *,
+        namespace: str | None = None,
         registry: Registry | Bindings | None = None,
         limits: Limits | None = None,
+        retention: Retention = FOREVER,
         codecs: Sequence[Codec] = (),
         known_codecs: Sequence[Codec] = (),
         drain: Span = "30s",
@@ -70,27 +78,22 @@ class Engine:
         clock: Clock | None = None,
         entropy: Entropy | None = None,
     ) -> None:
-        self._limits = limits or Limits()
+        self._limits = structs.replace(limits or Limits())  # A copy, for a namespace's policy may change it.
+        self._retention = retention.checked()
         self._serializer = Serializer(codecs, known_codecs, self._limits.payload_bytes_max)
         self._registry = (registry or default_registry).bound()
         self._registry.build_in(TASK)
-        self._store = open_store(store) if isinstance(store, str) else store
+        self._opening = Opening(store, namespace)
+        self._store = self._opening.store
         self._owns_store = isinstance(store, str)
         self._clock: Clock = clock or SystemClock()
         self._entropy: Entropy = entropy or SystemEntropy()
-        self._drain_us = span_us(drain)
-        self._lease_us = span_us(lease)
-        self._threads = threads
+        self._drain_us, self._lease_us = span_us(drain), span_us(lease)
         self._name = name or f"{socket.gethostname()}-{os.getpid()}"
-        self._is_client = is_client
+        self._threads, self._is_client = threads, is_client
         self._requests = StartRequests(self._serializer, self._registry, self._clock, self._entropy, store=self._store)
-        self._remote = RemoteGateway(
-            self._store,
-            self._clock,
-            self._entropy,
-            inline_max=self._limits.payload_inline_max,
-            patience_us=span_us(patience),
-        )
+        inline_max, patience_us = self._limits.payload_inline_max, span_us(patience)
+        self._remote = RemoteGateway(self._store, self._clock, self._entropy, inline_max=inline_max, patience_us=patience_us)
         self._seat = Seat(self._store, self._clock, self._make_node, remote=self._remote)
         self._is_open = False
 
@@ -98,13 +101,14 @@ class Engine:
         transactions = cast(Transactions, self._store) if self._store.traits.is_transactional else None
         performer = LocalPerformer(self._clock, self._serializer, self._threads, Transactor(self._store, transactions))
         tools = Tools(self._serializer, self._limits, self._registry.bind)
-        around = Surroundings(self._store, self._clock, self._entropy, self._registry, performer, tools, self._lease_us)
+        around = Surroundings(self._store, self._clock, self._entropy, self._registry, performer, tools, self._lease_us, self._retention)
         return Node(around, name=self._name, on_lost=on_lost)
 
     # Life.
 
     async def open(self) -> Self:
-        """The store is open and, if no other engine is its node, runs move from now on. Raises `StoreUnavailable`, `Unsupported`."""
+        """The store is open; without another node, runs move from now on. Raises `StoreUnavailable`, `Unsupported`, `NamespaceNotFound`."""
+        await self._opening.check()
         await self._store.open()
         guard.install()
         _share_interpreter()
@@ -139,6 +143,10 @@ class Engine:
     def is_node(self) -> bool:
         """Tell whether this engine moves the runs now; otherwise another does, and this one would take over."""
         return self._seat.node is not None
+
+    async def health(self) -> Health:
+        """Tell how the engine is, asking the store whether it answers. Never raises; takes at most some seconds."""
+        return await check_up(self._store, self._seat.node, name=self._name, is_client=self._is_client, is_open=self._is_open)
 
     @property
     def node(self) -> Any:

@@ -45,10 +45,7 @@ class Seat:
             return False
         local = LocalGateway(node.desk, node.retrier, node.waits, self._store)
         self.node = node
-        # With one partition, whatever there is is here.
-        self.gateway = local
-        if self._store.traits.partitions > 1:
-            self.gateway = RoutedGateway(local, self._remote)
+        self.gateway = RoutedGateway(local, self._remote)
         return True
 
     def _on_lost(self, error: BaseException) -> None:

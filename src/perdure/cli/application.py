@@ -6,12 +6,13 @@ from typing import Any
 from cyclopts import App, CycloptsError, Group
 from rich.console import Console
 
-from perdure.cli.commands import ASKING, COMMANDS, LOOKING, RUNNING, TASKS, TRYING, Command, command_of, version_text
+from perdure.cli.commands import COMMANDS, GROUPS, Command, command_of, version_text
 from perdure.cli.exits import MEANINGS, Exit
 
-GROUPS = (RUNNING, LOOKING, ASKING, TASKS, TRYING)
 FAMILIES: Mapping[str, str] = {
-    "task": "Standalone tasks: dispatch, retry, cancel, list, show. Each is a run that is one call of an action."
+    "task": "Standalone tasks: dispatch, retry, cancel, list, show. Each is a run that is one call of an action.",
+    "ns": "Namespaces: stores apart under one URL, each with its own limits and retention.",
+    "schema": "The tables of a store.",
 }
 CODES = "Exit codes: " + "; ".join(f"{code.value} {meaning}" for code, meaning in MEANINGS.items()) + "."
 

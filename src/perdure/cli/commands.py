@@ -17,11 +17,12 @@ class Command(NamedTuple):
     target: str = ""
 
 
-RUNNING, ASKING, LOOKING, TASKS, TRYING = "Run", "Ask", "Look", "Tasks", "Try"
+RUNNING, ASKING, LOOKING, TASKS, KEEPING, TRYING = "Run", "Ask", "Look", "Tasks", "Keep", "Try"
 
 COMMANDS: Sequence[Command] = (
     Command("serve", "FILE…", "Run the workflows of these files until told to stop.", RUNNING, "perdure.cli.serve:serve"),
     Command("start", "FILE:WORKFLOW ARGS…", "Start a run; --wait for its result.", RUNNING, "perdure.cli.start:start"),
+    Command("health", "", "List the nodes of a store.", LOOKING, "perdure.cli.health:health"),
     Command("list", "", "List runs, newest first.", LOOKING, "perdure.cli.listing:list_runs"),
     Command("show", "ID", "Draw the timeline of a run.", LOOKING, "perdure.cli.showing:show"),
     Command("watch", "ID", "Print the facts of a run as they happen.", LOOKING, "perdure.cli.watching:watch"),
@@ -40,9 +41,22 @@ COMMANDS: Sequence[Command] = (
     Command("task cancel", "ID", "End a task; --output gives it a value instead.", TASKS, "perdure.cli.tasks:cancel_task"),
     Command("task list", "", "List standalone tasks, newest first.", TASKS, "perdure.cli.tasks:list_tasks"),
     Command("task show", "ID", "Draw the timeline of a task.", TASKS, "perdure.cli.tasks:show_task"),
+    Command("ns create", "NAME", "Make a namespace.", KEEPING, "perdure.cli.namespaces:create"),
+    Command("ns list", "", "List namespaces.", KEEPING, "perdure.cli.namespaces:list_all"),
+    Command("ns show", "NAME", "Print a namespace's limits and retention.", KEEPING, "perdure.cli.namespaces:show"),
+    Command("ns set", "NAME", "Change a namespace's limits and retention.", KEEPING, "perdure.cli.namespaces:change"),
+    Command("ns delete", "NAME", "Delete a namespace.", KEEPING, "perdure.cli.namespaces:delete"),
+    Command("schema apply", "", "Make the tables, or bring them up to date.", KEEPING, "perdure.cli.schema:apply"),
+    Command("schema show", "", "Tell the version of a store's tables.", KEEPING, "perdure.cli.schema:show"),
+    Command("audit", "", "Look at every run for what cannot be.", KEEPING, "perdure.cli.auditing:audit"),
+    Command("export", "FILE", "Write runs to a file, for another store.", KEEPING, "perdure.cli.moving:export"),
+    Command("import", "FILE", "Take the runs of a file into a store.", KEEPING, "perdure.cli.moving:import_runs"),
+    Command("prune", "", "Delete runs that ended long ago.", KEEPING, "perdure.cli.pruning:prune"),
     Command("demo", "", "Kill an image pipeline half-way and watch it finish.", TRYING),
     Command("bench", "", "Measure on this machine, beside its raw ceiling.", TRYING),
 )
+
+GROUPS = (RUNNING, LOOKING, ASKING, TASKS, KEEPING, TRYING)
 
 
 def command_of(given: Sequence[str]) -> Command | None:
@@ -54,7 +68,7 @@ def plain_help() -> str:
     """Write the help for a machine without the extra ``cli``."""
     width = max(len(f"{command.name} {command.usage}") for command in COMMANDS)
     lines = ["Usage: perdure COMMAND", "", "Durable processes in plain Python."]
-    for group in (RUNNING, LOOKING, ASKING, TASKS, TRYING):
+    for group in GROUPS:
         lines += ["", f"{group}:"]
         lines += [
             f"  {f'{command.name} {command.usage}'.strip():{width}}  {command.summary}" for command in COMMANDS if command.group == group

@@ -26,10 +26,15 @@ class Place:
     """Options of every command that works on a store."""
 
     store: Annotated[str | None, Parameter(help="URL of the store. Default: PERDURE_STORE, else sqlite:///perdure.db.")] = None
+    namespace: Annotated[str | None, Parameter(help="A namespace of it (perdure ns).")] = None
 
     @property
     def url(self) -> str:
         return self.store or settings().store
+
+    def arguments(self) -> list[str]:
+        """Give the options as they stand on a command line."""
+        return ["--store", self.url, *([] if self.namespace is None else ["--namespace", self.namespace])]
 
 
 @Parameter(name="*")
@@ -44,14 +49,14 @@ class PatientPlace(Place):
 
 def ask(place: Place, work: Callable[[Engine], Awaitable[T]]) -> T:
     """Give what ``work`` gives, with an engine that never becomes the node. The store must be there already."""
-    file = _file_of(place.url)
+    file = _file_of(place.url) if place.namespace is None else None
     if file is not None and not file.exists():
         raise CommandEnds(
             Exit.NOT_FOUND, f"perdure: there is no store {place.url} ({file.resolve()}); name one with --store or PERDURE_STORE"
         )
     is_patient = isinstance(place, PatientPlace)
     patience = place.patience if isinstance(place, PatientPlace) else None
-    engine = Engine(place.url, is_client=True, patience=patience or settings().patience)
+    engine = Engine(place.url, namespace=place.namespace, is_client=True, patience=patience or settings().patience)
 
     async def work_with_engine() -> T:
         async with engine:

@@ -6,8 +6,9 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from types import ModuleType
-from typing import Annotated, Literal
+from typing import Annotated
 
 from cyclopts import Parameter
 from rich.console import Console
@@ -16,6 +17,8 @@ from perdure import Engine, Workflow
 from perdure.cli.connection import Place, run_loop
 from perdure.cli.exits import CommandEnds, Exit
 from perdure.cli.loading import load
+from perdure.cli.probing import probes
+from perdure.cli.supervising import Plan, Supervisor, refuse_many
 from perdure.cli.wording import plural
 from perdure.config import settings
 
@@ -23,20 +26,12 @@ logger = logging.getLogger("perdure.serve")
 
 LOOK_S = 0.2
 _PLACE = Place()
+_PLAN = Plan()
+Quiet = Annotated[bool, Parameter(negative="", show_default=False, help="Log warnings and errors only.")]
 _COLOURS = {logging.WARNING: "\033[33m", logging.ERROR: "\033[31m"}
 
 
-def serve(
-    *files: str,
-    drain: Annotated[
-        str | None, Parameter(help="How long attempts under way may take to end when told to stop. Default: PERDURE_DRAIN, else 30s.")
-    ] = None,
-    threads: Annotated[int, Parameter(help="How many plain (not async) actions run at once.")] = 32,
-    loop: Annotated[Literal["auto", "asyncio", "uvloop"], Parameter(help="The event loop; auto: uvloop where it is installed.")] = "auto",
-    name: Annotated[str | None, Parameter(help="Names this node. Default: host and process id.")] = None,
-    quiet: Annotated[bool, Parameter(negative="", show_default=False, help="Log warnings and errors only.")] = False,
-    place: Place = _PLACE,
-) -> Exit:
+def serve(*files: str, quiet: Quiet = False, plan: Plan = _PLAN, place: Place = _PLACE) -> Exit:
     """Run the workflows of these files, and log a line for each start, end and stall. Another engine on the same store stands by.
 
     SIGTERM or Ctrl-C: attempts under way end, all is written, exit code 0. A second one: at once.
@@ -48,13 +43,22 @@ def serve(
     """
     if not files:
         raise CommandEnds(Exit.USAGE, "perdure serve: give at least one file, such as: perdure serve flows.py")
-    if threads < 1:
-        raise CommandEnds(Exit.USAGE, f"perdure serve: --threads: found {threads}, expected at least 1")
+    plan.check()
+    if plan.processes > 1:
+        _log(is_quiet=quiet)
+        refuse_many(place.url, plan.processes)
+        arguments = [*files, *plan.arguments(), *place.arguments(), *(["--quiet"] if quiet else [])]
+        return run_loop(lambda: Supervisor(arguments, plan).run())
+    return _serve_alone(files, plan, place, is_quiet=quiet)
+
+
+def _serve_alone(files: Sequence[str], plan: Plan, place: Place, *, is_quiet: bool) -> Exit:
     modules = load(files)
-    _log(is_quiet=quiet)
-    engine = Engine(place.url, drain=drain or settings().drain, threads=threads, name=name)
+    _log(is_quiet=is_quiet, name=plan.name if plan.supervised else None)
+    drain = plan.drain or settings().drain
+    engine = Engine(place.url, namespace=place.namespace, drain=drain, threads=plan.threads, name=plan.name, is_client=plan.is_client)
     engine.check_names()
-    code = run_loop(lambda: _Service(engine, place.url, modules).run(), loop)
+    code = run_loop(lambda: _Service(engine, engine.store.name, modules, plan).run(), plan.loop)
     if code is not Exit.OK:
         # Threads of plain actions cannot be stopped, and the interpreter would wait for them.
         sys.stderr.flush()
@@ -65,8 +69,9 @@ def serve(
 class _Service:
     """One engine, from its opening to the end of its drain."""
 
-    def __init__(self, engine: Engine, url: str, modules: list[ModuleType]) -> None:
+    def __init__(self, engine: Engine, url: str, modules: list[ModuleType], plan: Plan) -> None:
         self._engine = engine
+        self._plan = plan
         self._url = url
         self._modules = modules
         self._stop = asyncio.Event()
@@ -75,12 +80,21 @@ class _Service:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal, number)
-        await self._engine.open()
-        try:
-            await self._until_stopped()
-        finally:
-            code = await self._close()
+        if self._plan.supervised:
+            # The supervisor holds the other end for as long as it lives, whatever ends it.
+            loop.add_reader(sys.stdin, self._on_orphaned)
+        async with probes(self._engine, self._plan.health_host, self._plan.health_port):
+            await self._engine.open()
+            try:
+                await self._until_stopped()
+            finally:
+                code = await self._close()
         return code
+
+    def _on_orphaned(self) -> None:
+        asyncio.get_running_loop().remove_reader(sys.stdin)
+        logger.warning("the supervisor is gone; this process ends too")
+        self._stop.set()
 
     def _on_signal(self, number: signal.Signals) -> None:
         if self._stop.is_set():
@@ -100,6 +114,8 @@ class _Service:
                     await self._stop.wait()
 
     def _standing(self) -> str:
+        if self._plan.is_client:
+            return "a client of %s: it moves no runs"
         if not self._engine.is_node:
             return "standby: another engine has %s; this one takes over when that ends"
         return f"serving {_names(self._modules)} on %s"
@@ -120,10 +136,10 @@ def _names(modules: list[ModuleType]) -> str:
     return ", ".join(names) or "no workflows"
 
 
-def _log(*, is_quiet: bool) -> None:
-    """Perdure's own log goes to the standard error; what the user's files set up for theirs stays as it is."""
+def _log(*, is_quiet: bool, name: str | None = None) -> None:
+    """Perdure's own log goes to the standard error; what the user's files set up for theirs stays as it is. ``name`` begins each line."""
     handler = logging.StreamHandler()
-    handler.setFormatter(_Lines(is_coloured=Console(stderr=True).color_system is not None))
+    handler.setFormatter(_Lines(name, is_coloured=Console(stderr=True).color_system is not None))
     ours = logging.getLogger("perdure")
     ours.addHandler(handler)
     ours.propagate = False
@@ -133,8 +149,9 @@ def _log(*, is_quiet: bool) -> None:
 class _Lines(logging.Formatter):
     """A time and a sentence."""
 
-    def __init__(self, *, is_coloured: bool) -> None:
-        super().__init__("%(asctime)s %(message)s", "%H:%M:%S")
+    def __init__(self, name: str | None, *, is_coloured: bool) -> None:
+        own = "" if name is None else f"[{name}] ".replace("%", "%%")
+        super().__init__(f"%(asctime)s {own}%(message)s", "%H:%M:%S")
         self._is_coloured = is_coloured
 
     def format(self, record: logging.LogRecord) -> str:

@@ -57,7 +57,7 @@ def start(
 async def _start(
     workflow: Workflow[..., Any], values: list[Any], keywords: dict[str, Any], place: Place, *, waits: bool, output: str | None
 ) -> Exit:
-    async with Engine(place.url, is_client=not waits, drain=settings().drain) as engine:
+    async with Engine(place.url, namespace=place.namespace, is_client=not waits, drain=settings().drain) as engine:
         run = await engine.start(workflow, *values, **keywords)
         print(run.id, file=sys.stderr if waits else sys.stdout, flush=True)
         if not waits:

@@ -3,6 +3,8 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
+import msgspec
+
 from perdure.client.gateway import Gateway, Last, StartRequest
 from perdure.client.local import LocalGateway
 from perdure.client.remote import RemoteGateway
@@ -32,7 +34,11 @@ class RoutedGateway:
             return await ask(self._remote)
 
     async def start(self, request: StartRequest) -> RunRow | None:
-        return await self._first(lambda gateway: gateway.start(request))
+        try:
+            return await self._local.start(request)
+        except RunElsewhere:
+            # The node may have been fenced after the start was written: the run of that id is this one then.
+            return await self._remote.start(msgspec.structs.replace(request, is_checked=True))
 
     async def signal(self, run: RunId, signal: Signalled) -> None:
         await self._first(lambda gateway: gateway.signal(run, signal))

@@ -59,6 +59,7 @@ class Ledger:
         "ends_known",
         "facts_count",
         "failed",
+        "has_begun",
         "is_cancelling",
         "named_signals",
         "named_updates",
@@ -70,6 +71,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self.facts_count = 0
+        self.has_begun = False
         self._dues: list[tuple[int, CallName]] = []
         self.calls: dict[CallName, OpenCall] = {}
         self.timers: dict[CallName, facts.TimerStarted] = {}
@@ -260,6 +262,7 @@ def _update_answered(ledger: Ledger, fact: Any, at_us: int, data: bytes | None) 
 
 
 def _started(ledger: Ledger, fact: facts.RunStarted, at_us: int, data: bytes | None) -> None:
+    ledger.has_begun = True
     ledger.named_signals.update(fact.seen)
     ledger.end_us = fact.end_us
     for answer in fact.answered:

@@ -37,6 +37,8 @@ class Committer:
         self.pieces: list[Piece] = []
         self.commits = 0
         self.trouble: str | None = None
+        self.trouble_us: int | None = None
+        self.last_us: int | None = None
         self.is_dead = False
         self.on_written: Callable[[Batch], None] = lambda batch: None
 
@@ -99,11 +101,13 @@ class Committer:
             except StoreUnavailable as error:
                 if self.trouble is None:
                     logger.warning("%s", error)
+                    self.trouble_us = self._clock.now_us()
                 self.trouble = str(error)
                 await pause(self._clock, pause_us)
                 pause_us = min(2 * pause_us, _PAUSE_MAX_US)
             else:
-                self.trouble = None
+                self.trouble = self.trouble_us = None
+                self.last_us = self._clock.now_us()
                 return refused
 
     async def idle(self) -> None:

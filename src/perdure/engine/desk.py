@@ -232,9 +232,12 @@ class Desk:
             future.set_result(None)
         self._node.waits.tell_change(run)
 
-    def close(self) -> None:
-        """Whoever still waits is told that the engine has closed."""
+    def close(self, *, is_lost: bool) -> None:
+        """Whoever still waits is told that the engine has closed; a start, if the node was fenced, that it may be asked for elsewhere."""
         error = EngineClosed(state="closed", asked="the wait")
-        for future in (*self._starts.values(), *self._tells):
+        for run, future in self._starts.items():
             if not future.done():
-                future.set_exception(error)
+                future.set_exception(RunElsewhere(run=run) if is_lost else error)
+        for told in self._tells:
+            if not told.done():
+                told.set_exception(error)

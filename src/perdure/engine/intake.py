@@ -3,13 +3,13 @@
 import asyncio
 from collections.abc import Hashable, Sequence
 from hashlib import sha256
-from typing import Any
+from typing import Any, assert_never
 
 from perdure.engine.live import Arrival, LiveRun, answer_update
 from perdure.model import errors
 from perdure.model.failure import exception_of
 from perdure.model.limits import Limits
-from perdure.model.stimulus import CancelAsked, Failed, Fired, Signalled, Stimulus, Succeeded, Updated
+from perdure.model.stimulus import Begun, CancelAsked, Failed, Fired, Signalled, Stimulus, Succeeded, Updated
 
 
 class Intake:
@@ -69,10 +69,12 @@ class Intake:
                 return self._accepts_update(run, arrival, update)
             case CancelAsked():
                 return not run.ledger.is_cancelling or self._drop(arrival)
+            case Begun():
+                return not run.ledger.has_begun or self._drop(arrival)
             case None:
                 return True
             case _:
-                return True
+                assert_never(arrival.stimulus)
 
     def _drop(self, arrival: Arrival) -> bool:
         self.dropped += 1
@@ -127,7 +129,7 @@ def _identity(arrival: Arrival) -> Hashable:
             return stimulus.call
         case Signalled():
             return Signalled, stimulus.id
-        case CancelAsked():
-            return CancelAsked
+        case CancelAsked() | Begun():
+            return type(stimulus)
         case _:
             return id(arrival)

@@ -29,8 +29,9 @@ class Lookout:
         for run in await patiently(clock, lambda: self._store.held(partitions)):
             self._node.fetcher.ask_for(run)
         await patiently(clock, lambda: self._ask_for_stalled(partitions))
-        await self.look_for_due()
+        # Asked first and looked at then: news is told once, and what came after a look would not be looked for again.
         await patiently(clock, lambda: self._store.has_news(self._node.share.mine))
+        await self.look_for_due()
         await patiently(clock, self._node.postroom.look)
 
     async def _ask_for_stalled(self, partitions: Collection[int]) -> None:

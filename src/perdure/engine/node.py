@@ -18,7 +18,9 @@ from perdure.engine.intake import Intake
 from perdure.engine.keeping import kept_outcome
 from perdure.engine.loader import Loader
 from perdure.engine.lookout import Lookout
+from perdure.engine.policing import Policing
 from perdure.engine.postroom import Postroom
+from perdure.engine.pruner import Pruner
 from perdure.engine.pump import Pump
 from perdure.engine.retrier import Retrier
 from perdure.engine.roster import Roster
@@ -31,6 +33,7 @@ from perdure.engine.transition import Transitions
 from perdure.engine.waits import Waits
 from perdure.engine.wakes import Wakes
 from perdure.model.call import Attempt, Outcome
+from perdure.model.retention import FOREVER, Retention
 from perdure.ports.clock import Clock, Entropy, pause
 from perdure.ports.definitions import Definitions
 from perdure.ports.performer import Performer
@@ -53,6 +56,7 @@ class Surroundings(Struct, frozen=True):
     performer: Performer
     tools: Tools
     lease_us: int = 10_000_000
+    retention: Retention = FOREVER
 
 
 class Node:
@@ -96,12 +100,17 @@ class Node:
         self.handover: Handover = Handover(self)
         self.waits: Waits = Waits(self)
         self.desk: Desk = Desk(self)
+        self.pruner: Pruner = Pruner(around.store, around.clock, around.retention, lambda: self.share.mine)
         self.retrier: Retrier = Retrier(self)
+        self.policing: Policing = Policing(around.store, limits, around.retention, self._retain)
         self._on_fenced = on_lost
         self._farewell: asyncio.Task[None] | None = None
         self._unsubscribe: Callable[[], None] = lambda: None
         self._stop_listening: Callable[[], None] = lambda: None
         self._wire()
+
+    def _retain(self, retention: Retention) -> None:
+        self.pruner.retention = retention
 
     def _wire(self) -> None:
         self.pump.committer = self.committer
@@ -136,6 +145,7 @@ class Node:
         self._stop_listening = self.around.definitions.listen(self.fetcher.try_parked)
         self.wakes.store_us = self.around.clock.now_us()
         try:
+            await self.policing.begin()
             await self.tenure.renew()
         except BaseException:
             # It may have partitions by now, and work begun on them; nobody would ever renew its lease.
@@ -143,13 +153,18 @@ class Node:
             raise
         if self.is_open:
             self._unsubscribe = self.around.store.subscribe(self.lookout.on_hint)
-            self.rounds.every("poll", self.lookout.pause_us, self.lookout.poll)
-            self.rounds.every("lease", self.tenure.pause_us, self.tenure.renew)
+            self._begin_rounds()
         return self.is_open
+
+    def _begin_rounds(self) -> None:
+        self.rounds.every("poll", self.lookout.pause_us, self.lookout.poll)
+        self.rounds.every("lease", self.tenure.pause_us, self.tenure.renew)
+        self.rounds.every("policy", lambda: self.around.lease_us * 9 // 10, self.policing.look)
+        self.rounds.every("prune", self.pruner.pause_us, self.pruner.run_once)
 
     def _on_taken(self, partitions: Collection[int]) -> None:
         """These partitions are this node's now. Looking after them may take long, and the lease must be renewed meanwhile."""
-        self.rounds.once(f"take-over of {min(partitions)}", lambda: self.lookout.take_over(partitions))
+        self.rounds.run_errand(f"take-over of {min(partitions)}", lambda: self.lookout.take_over(partitions))
 
     def _on_asked(self, partitions: Collection[int]) -> None:
         """Another node is to have these partitions."""
@@ -167,7 +182,7 @@ class Node:
         if not self.is_open:
             return  # A commit and a renewal that were under way both find it out.
         logger.error("node %s has stopped: %s", self.name, error)
-        self._stop()
+        self._stop(is_lost=True)
         # What it had under way is another node's now; whatever it says would be dropped.
         self._farewell = asyncio.get_running_loop().create_task(self.around.performer.close())
         self._on_fenced(error)
@@ -205,7 +220,7 @@ class Node:
         await self.committer.abort()
         await self.around.performer.close()
 
-    def _stop(self) -> None:
+    def _stop(self, *, is_lost: bool = False) -> None:
         self.is_open = False
         self._unsubscribe()
         self._stop_listening()
@@ -214,6 +229,6 @@ class Node:
         self.beats.close()
         self.committer.is_dead = True
         self.roster.close()
-        self.waits.close()
-        self.desk.close()
+        self.waits.close(is_lost=is_lost)
+        self.desk.close(is_lost=is_lost)
         self.fetcher.close()

@@ -19,6 +19,7 @@ class Rounds:
         self._clock = clock
         self._node = node
         self._tasks: dict[str, asyncio.Task[object]] = {}
+        self._errands: set[asyncio.Task[object]] = set()
         self._is_closed = False
         self.alarms: dict[str, Alarm] = {}
 
@@ -41,8 +42,14 @@ class Rounds:
 
         again()
 
+    def run_errand(self, name: str, work: Work) -> None:
+        """This work is under way, whatever else of that name is: nobody would ask for it again."""
+        task = asyncio.get_running_loop().create_task(self._try(name, work))
+        self._errands.add(task)
+        task.add_done_callback(self._errands.discard)
+
     def once(self, name: str, work: Work) -> None:
-        """One round is under way."""
+        """One round is under way: a new one, or the one that was."""
         if name not in self._tasks or self._tasks[name].done():
             self._tasks[name] = asyncio.get_running_loop().create_task(self._try(name, work))
 
@@ -59,6 +66,6 @@ class Rounds:
         self._is_closed = True
         for alarm in self.alarms.values():
             alarm.cancel()
-        for task in self._tasks.values():
+        for task in (*self._tasks.values(), *self._errands):
             if task is not asyncio.current_task():
                 task.cancel()

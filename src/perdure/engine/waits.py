@@ -94,10 +94,10 @@ class Waits:
             if not change.done():
                 change.set_result(None)
 
-    def close(self) -> None:
-        """Whoever still waits is told that the engine has closed."""
-        error = EngineClosed(state="closed", asked="the wait")
-        groups: list[list[asyncio.Future[Any]]] = [*self._ends.values(), *self._changes.values()]
-        for future in (future for group in groups for future in group):
-            if not future.done():
-                future.set_exception(error)
+    def close(self, *, is_lost: bool) -> None:
+        """Whoever still waits is told that the engine has closed, or, if the node was fenced, that others go on with the runs."""
+        groups: list[tuple[RunId, list[asyncio.Future[Any]]]] = [*self._ends.items(), *self._changes.items()]
+        for run, futures in groups:
+            for future in futures:
+                if not future.done():
+                    future.set_exception(RunElsewhere(run=run) if is_lost else EngineClosed(state="closed", asked="the wait"))

@@ -1,5 +1,6 @@
 """Read-only questions about runs, answered from what the store has."""
 
+from perdure.insight.audit import Audit
 from perdure.insight.journal import Entry, content, entries, last_word, row_of, standing_entries
 from perdure.insight.reasons import (
     ActionReason,
@@ -15,20 +16,24 @@ from perdure.insight.reasons import (
     TimerReason,
     why,
 )
+from perdure.insight.rules import Fault, Rule, faults_of
 from perdure.insight.timeline import Kind, Mark, State, Step, Timeline, TimelineFold, Try
 
 __all__ = [
     "ActionReason",
     "AnyReason",
+    "Audit",
     "BranchReason",
     "ChildReason",
     "CodeReason",
     "Entry",
+    "Fault",
     "Kind",
     "Mark",
     "NodeReason",
     "OutsideReason",
     "Reason",
+    "Rule",
     "SignalReason",
     "StalledReason",
     "State",
@@ -39,6 +44,7 @@ __all__ = [
     "Try",
     "content",
     "entries",
+    "faults_of",
     "last_word",
     "row_of",
     "standing_entries",

@@ -2,8 +2,10 @@
 
 PerdureError
 ├── NotFound ............ the thing named does not exist          RunNotFound CallNotFound DefinitionNotFound DefinitionAmbiguous
+│                                                                 NamespaceNotFound
 ├── Conflict ............ it exists in another state        RunConflict SignalConflict RunEnded NotRetryable CallClosed DefinitionConflict
-├── Invalid ............. the input is wrong; do not try again    InvalidOption InvalidArguments InvalidValue CorruptJournal
+│                                                                 NodeIsLive NamespaceExists NamespaceNotEmpty
+├── Invalid ............. the input is wrong; do not try again    InvalidOption InvalidArguments InvalidValue InvalidExport CorruptJournal
 ├── Unavailable ......... try again later                         StoreUnavailable EngineClosed AnswerOverdue
 ├── LeaseLost ........... another node has the runs now
 ├── NonDeterministic .... workflow code cannot be replayed        ForbiddenInWorkflow ReplayMismatch
@@ -54,6 +56,10 @@ class DefinitionAmbiguous(DefinitionNotFound):
     text = "Two workflows are named {name!r} (version {version}): {first} and {second}. Give one of them name=… or version=…, then resume."
 
 
+class NamespaceNotFound(NotFound):
+    text = "There is no namespace {namespace!r} on {store}. Known: {known}. 'perdure ns create {namespace}' makes it."
+
+
 class Conflict(PerdureError):
     kind = "conflict"
 
@@ -85,6 +91,20 @@ class DefinitionConflict(Conflict):
     text = "Two {what} are named {name!r} (version {version}): {first} and {second}. Give one of them name=… or version=…."
 
 
+class NamespaceExists(Conflict):
+    text = "There is a namespace {namespace!r} on {store} already."
+
+
+class NamespaceNotEmpty(Conflict):
+    text = "The namespace {namespace!r} has runs. Prune or export them first, or delete it with --force."
+
+
+class NodeIsLive(Conflict):
+    text = (
+        "{nodes} moves the runs of {store}; {asked} of open runs needs them at rest. Stop every node of it first, or leave open runs out."
+    )
+
+
 class Invalid(PerdureError):
     kind = "invalid"
 
@@ -99,6 +119,10 @@ class InvalidArguments(Invalid):
 
 class InvalidValue(Invalid):
     text = "{what}: the value does not have the declared type: {problem}."
+
+
+class InvalidExport(Invalid):
+    text = "Line {line} of the export cannot be taken: {problem}. What was whole before it may be there; mend the file and import it again."
 
 
 class CorruptJournal(Invalid):

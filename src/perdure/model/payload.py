@@ -1,10 +1,14 @@
 """Values as they travel and as they rest."""
 
+import re
 from hashlib import sha256
+from typing import Any, Final
 
 from msgspec import UNSET, Raw, Struct, UnsetType, json
 
 from perdure.model.errors import CorruptJournal
+
+_BLOB_NAMED: Final = re.compile(rb'"blob":"([0-9a-f]{64})"')
 
 
 class Content(Struct, frozen=True, gc=False):
@@ -93,3 +97,21 @@ def digest_of(payload: Payload, data: bytes | None) -> str:
     if payload.blob:
         return payload.blob
     return sha256(content_of(payload, data, {}).data).hexdigest()
+
+
+def blobs_named(text: bytes) -> set[str]:
+    """Give the content hashes that facts or a message, as JSON, refer to; perhaps more, where a user's value looks like a payload."""
+    return {hash.decode() for hash in _BLOB_NAMED.findall(text)}
+
+
+def payloads_in(value: Any) -> list[Payload]:
+    """Give every payload inside facts or messages."""
+    if isinstance(value, Payload):
+        return [value]
+    if isinstance(value, Struct):
+        return [found for name in value.__struct_fields__ for found in payloads_in(getattr(value, name))]
+    if isinstance(value, list | tuple):
+        return [found for entry in value for found in payloads_in(entry)]
+    if isinstance(value, dict):
+        return [found for entry in value.values() for found in payloads_in(entry)]
+    return []

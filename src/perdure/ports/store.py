@@ -21,6 +21,8 @@ from msgspec import Struct, field
 
 from perdure.model.durability import Durability
 from perdure.model.ids import CallName, RunId
+from perdure.model.payload import blobs_named
+from perdure.model.retention import Outdated
 from perdure.model.run import RunChange, RunRow, Status, Transition
 
 
@@ -120,6 +122,24 @@ class Batch(Struct):
         return [item for item in (*self.posts, *refusals) if item.run not in dropped and (item.run, item.id) not in fallen]
 
 
+class BlobUse(Struct, frozen=True, gc=False):
+    """A run, or the reply of that id, refers to a blob."""
+
+    hash: str
+    owner: str
+    is_reply: bool = False
+
+
+def uses_of(batch: Batch) -> set[BlobUse]:
+    """Give the references to the blobs of a batch that are in it."""
+    if not batch.blobs:
+        return set()
+    texts = [*((row.facts, row.run) for row in batch.rows), *((item.body, item.run) for item in batch.posts)]
+    uses = {BlobUse(hash, owner) for text, owner in texts for hash in blobs_named(text)}
+    uses |= {BlobUse(hash, reply.id, is_reply=True) for reply in batch.replies for hash in blobs_named(reply.body)}
+    return {use for use in uses if use.hash in batch.blobs}
+
+
 class Loaded(Struct, frozen=True):
     """All that is needed to go on with a run: its row, the journal of its present incarnation in order, its inbox in order of arrival."""
 
@@ -130,13 +150,18 @@ class Loaded(Struct, frozen=True):
 
 
 class RunQuery(Struct, frozen=True, kw_only=True):
-    """Which runs to list: newest first, at most ``limit``. Fields left ``None`` do not filter; ``before`` goes on after a last row."""
+    """Which runs to list: newest first, at most ``limit``. Fields left ``None`` do not filter; ``before`` goes on after a last row.
+
+    ``is_oldest_first`` turns the order round; then ``after`` goes on after a last row.
+    """
 
     status: Status | None = None
     tag: str | None = None
     definition: str | None = None
     parent: RunId | None = None
     before: tuple[int, RunId] | None = None
+    after: tuple[int, RunId] | None = None
+    is_oldest_first: bool = False
     limit: int = 100
 
 
@@ -202,6 +227,10 @@ class Leases(Protocol):
         """The lease lasts until ``now_us + lease_us``; gives who is there; ``None`` if the epoch is fenced or was released."""
         ...
 
+    async def survey(self) -> Survey:
+        """Give who is there, for whoever asks; nothing changes. Nodes whose lease has ended may be among them."""
+        ...
+
     async def release_lease(self, epoch: int) -> None:
         """The node has gone and its partitions are free; releasing a lost lease does nothing."""
         ...
@@ -224,7 +253,7 @@ class Reader(Protocol):
         ...
 
     async def find(self, query: RunQuery) -> list[RunRow]:
-        """Give the rows that the query asks for, newest first."""
+        """Give the rows that the query asks for, in its order."""
         ...
 
     async def transitions(self, run: RunId, after: int, limit: int) -> list[Transition]:
@@ -270,8 +299,40 @@ class Agenda(Protocol):
         """Tell whether another writer may have left something since the last call. Cheap; may say yes too often, never no wrongly."""
         ...
 
+
+class Pruning(Protocol):
+    """Deletes what nobody needs any more. Other writers go on meanwhile."""
+
+    async def prune_runs(self, outdated: Outdated, partitions: Collection[int], *, limit: int) -> int:
+        """Up to ``limit`` of these runs are gone, with all that belongs to them; gives their number.
+
+        Blobs go too, if no other run, message or reply refers to them. A reference counts from the commit that has both it and its blob,
+        so every commit that writes a reference has the blob in it; what a commit has is there after it, whoever prunes meanwhile.
+        """
+        ...
+
+    async def count_outdated(self, outdated: Outdated) -> int:
+        """Give the number of these runs, in all partitions."""
+        ...
+
     async def prune_replies(self, before_us: int) -> int:
-        """Replies written before that instant are gone; gives their number."""
+        """Replies written before that instant are gone, with blobs that nothing else refers to; gives their number."""
+        ...
+
+
+class Settings(Protocol):
+    """A few texts of the store's own, by name. They are read again and again, and seldom written."""
+
+    async def setting(self, name: str) -> str | None:
+        """Give the text, ``None`` if there is none."""
+        ...
+
+    async def set_setting(self, name: str, value: str) -> None:
+        """The name has this text."""
+        ...
+
+    async def schema_version(self) -> int:
+        """Give the version of the tables; 0 where there are none."""
         ...
 
 
@@ -299,7 +360,7 @@ class News(Protocol):
         ...
 
 
-class Store(Writer, Leases, Reader, Agenda, News, Protocol):
+class Store(Writer, Leases, Reader, Agenda, Pruning, Settings, News, Protocol):
     """A whole store. ``name`` is what errors call it, such as the URL without secrets."""
 
     @property

@@ -15,6 +15,7 @@ from perdure.deciders.code.definition import Bindings, Registry, default_registr
 from perdure.model.codec import Codec
 from perdure.model.duration import Span, instant, instant_us, span_us
 from perdure.model.limits import Limits
+from perdure.model.retention import FOREVER, Retention
 from perdure.model.run import Status
 from perdure.ports.clock import Alarm
 from perdure.ports.store import Store
@@ -56,6 +57,7 @@ class Environment:
         *,
         registry: Registry | Bindings | None = None,
         limits: Limits | None = None,
+        retention: Retention = FOREVER,
         codecs: Sequence[Codec] = (),
         known_codecs: Sequence[Codec] = (),
         drain: Span = "1s",
@@ -69,6 +71,7 @@ class Environment:
         # Kept over crashes and restarts, as a module is: what was started is what its name means.
         self._registry = (registry or default_registry).bound()
         self._limits = limits
+        self._retention = retention
         self._codecs = codecs
         self._known_codecs = known_codecs
         self._drain = drain
@@ -101,6 +104,7 @@ class Environment:
             self.store,
             registry=self._registry,
             limits=self._limits,
+            retention=self._retention,
             codecs=self._codecs,
             known_codecs=self._known_codecs,
             drain=self._drain,

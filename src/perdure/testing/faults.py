@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from perdure.model.durability import Durability
 from perdure.model.errors import StoreUnavailable
 from perdure.model.ids import RunId
+from perdure.model.retention import Outdated
 from perdure.model.run import RunRow, Transition
 from perdure.ports.store import Batch, Hint, InboxItem, Loaded, Reply, RunQuery, Store, Survey, Traits
 from perdure.stores.memory import MemoryStore
@@ -107,6 +108,9 @@ class FaultyStore:
     async def renew_lease(self, epoch: int, now_us: int, lease_us: int) -> Survey | None:
         return await self.inner.renew_lease(epoch, now_us, lease_us)
 
+    async def survey(self) -> Survey:
+        return await self.inner.survey()
+
     async def take_partitions(self, epoch: int, wanted: Sequence[int], now_us: int) -> list[int]:
         return await self.inner.take_partitions(epoch, wanted, now_us)
 
@@ -155,6 +159,21 @@ class FaultyStore:
 
     def subscribe(self, heard: Callable[[Hint], None]) -> Callable[[], None]:
         return self.inner.subscribe(heard)
+
+    async def setting(self, name: str) -> str | None:
+        return await self.inner.setting(name)
+
+    async def set_setting(self, name: str, value: str) -> None:
+        await self.inner.set_setting(name, value)
+
+    async def schema_version(self) -> int:
+        return await self.inner.schema_version()
+
+    async def prune_runs(self, outdated: Outdated, partitions: Collection[int], *, limit: int) -> int:
+        return await self.inner.prune_runs(outdated, partitions, limit=limit)
+
+    async def count_outdated(self, outdated: Outdated) -> int:
+        return await self.inner.count_outdated(outdated)
 
     async def prune_replies(self, before_us: int) -> int:
         return await self.inner.prune_replies(before_us)

@@ -36,7 +36,8 @@ class Transactor:
         """
         transactions, keep = self._transactions, self.keep
         if transactions is None or keep is None:
-            raise GiveUp(str(Unsupported(what=f"The transactional action {attempt.spec.name!r}", why=_NO_TRANSACTIONS)))
+            error = Unsupported(what=f"The transactional action {attempt.spec.name!r}", why=_NO_TRANSACTIONS)
+            raise GiveUp(str(error)) from error
         while True:
             outcome: Outcome | None = None
             try:

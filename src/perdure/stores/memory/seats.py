@@ -35,6 +35,9 @@ class Seats:
         self._nodes[epoch] = NodeSeat(epoch, self._nodes[epoch].name, now_us + lease_us)
         return Survey([seat for seat in self._nodes.values() if seat.until_us >= now_us], list(self._holders))
 
+    def survey(self) -> Survey:
+        return Survey(list(self._nodes.values()), list(self._holders))
+
     def leave(self, epoch: int) -> None:
         """The epoch is no more; its partitions are free."""
         self._nodes.pop(epoch, None)

@@ -17,6 +17,7 @@ from copy import copy
 from perdure.model.durability import Durability
 from perdure.model.errors import Internal, LeaseLost, Unsupported
 from perdure.model.ids import RunId
+from perdure.model.retention import Outdated
 from perdure.model.run import HELD, RunRow, Transition
 from perdure.ports.store import Batch, Hint, InboxItem, Loaded, Reply, RunQuery, Survey, Traits
 from perdure.stores.memory.seats import Seats
@@ -33,6 +34,7 @@ class MemoryStore:
         self._seats = Seats(partitions)
         # The last batch of each node, and what was said to it: committed again, it has one effect.
         self._written: dict[int, tuple[Batch, Mapping[RunId, RunRow]]] = {}
+        self._settings: dict[str, str] = {}
         self._listeners: list[Callable[[Hint], None]] = []
 
     @property
@@ -92,6 +94,9 @@ class MemoryStore:
     async def renew_lease(self, epoch: int, now_us: int, lease_us: int) -> Survey | None:
         return self._seats.renew(epoch, now_us, lease_us)
 
+    async def survey(self) -> Survey:
+        return self._seats.survey()
+
     async def release_lease(self, epoch: int) -> None:
         self._seats.leave(epoch)
         self._written.pop(epoch, None)
@@ -112,7 +117,7 @@ class MemoryStore:
 
     async def find(self, query: RunQuery) -> list[RunRow]:
         found = [row for row in self._tables.runs.values() if _answers(row, query)]
-        found.sort(key=_age, reverse=True)
+        found.sort(key=_age, reverse=not query.is_oldest_first)
         return [copy(row) for row in found[: query.limit]]
 
     async def transitions(self, run: RunId, after: int, limit: int) -> list[Transition]:
@@ -172,11 +177,36 @@ class MemoryStore:
         self._listeners.append(heard)
         return lambda: self._listeners.remove(heard) if heard in self._listeners else None
 
+    async def setting(self, name: str) -> str | None:
+        return self._settings.get(name)
+
+    async def set_setting(self, name: str, value: str) -> None:
+        self._settings[name] = value
+
+    async def schema_version(self) -> int:
+        """There are no tables."""
+        return 0
+
+    async def prune_runs(self, outdated: Outdated, partitions: Collection[int], *, limit: int) -> int:
+        found = [row.id for row in self._outdated(outdated) if row.partition in partitions][:limit]
+        for run in found:
+            self._tables.delete(run)
+            self._tables.drop_uses(run)
+        return len(found)
+
+    async def count_outdated(self, outdated: Outdated) -> int:
+        return len(self._outdated(outdated))
+
+    def _outdated(self, outdated: Outdated) -> list[RunRow]:
+        rows = self._tables.runs.values()
+        return [row for row in rows if row.status is outdated.status and row.status.is_final and row.updated_us < outdated.before_us]
+
     async def prune_replies(self, before_us: int) -> int:
         replies = self._tables.replies
         old = [id for id, reply in replies.items() if reply.at_us < before_us]
         for id in old:
             del replies[id]
+            self._tables.drop_uses(id, is_reply=True)
         return len(old)
 
 
@@ -191,4 +221,5 @@ def _answers(row: RunRow, query: RunQuery) -> bool:
         and query.definition in (None, row.definition)
         and query.parent in (None, row.parent)
         and (query.before is None or _age(row) < query.before)
+        and (query.after is None or _age(row) > query.after)
     )

@@ -8,7 +8,7 @@ from msgspec import UNSET
 
 from perdure.model.ids import CallName, RunId
 from perdure.model.run import RunChange, RunRow, Transition
-from perdure.ports.store import Batch, Heartbeat, InboxItem, Reply
+from perdure.ports.store import Batch, BlobUse, Heartbeat, InboxItem, Reply, uses_of
 
 
 class Tables:
@@ -22,16 +22,18 @@ class Tables:
         self.arrivals: dict[tuple[RunId, str], InboxItem] = {}
         self.heartbeats: dict[RunId, dict[CallName, Heartbeat]] = {}
         self.replies: dict[str, Reply] = {}
+        self.uses: set[BlobUse] = set()
 
     def write(self, batch: Batch, taken: Collection[RunId]) -> None:
         """Apply a batch that was found good; nothing here may fail half way."""
         for run in batch.replaced - set(taken):
-            self._delete(run)
+            self.delete(run)
         for row in batch.starts:
             if row.id not in taken:
                 self.runs[row.id] = copy(row)
         for digest, data in batch.blobs.items():
             self.blobs.setdefault(digest, data)
+        self.uses |= uses_of(batch)
         for transition in batch.rows:
             if transition.run not in taken:
                 self.journals.setdefault(transition.run, {})[transition.number] = transition
@@ -45,7 +47,8 @@ class Tables:
             self.journals[run] = kept
         self._write_messages(batch, taken)
 
-    def _delete(self, run: RunId) -> None:
+    def delete(self, run: RunId) -> None:
+        """The run is gone, with all that belongs to it but its blobs."""
         self.runs.pop(run, None)
         self.journals.pop(run, None)
         self.heartbeats.pop(run, None)
@@ -72,6 +75,13 @@ class Tables:
                 del self.inboxes[run][id]
         for reply in batch.replies:
             self.replies.setdefault(reply.id, reply)
+
+    def drop_uses(self, owner: str, *, is_reply: bool = False) -> None:
+        """The owner refers to no blob any more, and those that nobody else refers to are gone."""
+        dropped = {use for use in self.uses if use.owner == owner and use.is_reply == is_reply}
+        self.uses -= dropped
+        for digest in {use.hash for use in dropped} - {use.hash for use in self.uses}:
+            self.blobs.pop(digest, None)
 
     def journal(self, run: RunId, first: int) -> list[Transition]:
         rows = self.journals.get(run, {})

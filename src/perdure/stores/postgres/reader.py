@@ -9,7 +9,7 @@ import msgspec
 from perdure.model.errors import CorruptJournal
 from perdure.model.ids import RunId
 from perdure.model.run import RunRow, Transition
-from perdure.ports.store import Heartbeat, InboxItem, Loaded, Reply, RunQuery
+from perdure.ports.store import Heartbeat, InboxItem, Loaded, NodeSeat, Reply, RunQuery, Survey
 from perdure.stores.postgres.link import Link
 
 _decode = msgspec.json.Decoder(RunRow).decode
@@ -47,6 +47,7 @@ class Reader:
     async def find(self, query: RunQuery) -> list[RunRow]:
         conditions, values = _conditions(query)
         sql = self._statements["find_runs"].replace("{conditions}", conditions.replace("{schema}", self._schema))
+        sql = sql.replace("{direction}", "asc" if query.is_oldest_first else "desc")
         return [unpack_run(found) for found in await self._link.fetch(sql, query.limit, *values, again=True)]
 
     async def transitions(self, run: RunId, after: int, limit: int) -> list[Transition]:
@@ -77,6 +78,11 @@ class Reader:
         wake_us: int | None = (await self._fetch("read_next_wake", list(partitions)))[0][0]
         return wake_us
 
+    async def survey(self) -> Survey:
+        found = (await self._fetch("read_survey"))[0]
+        seats = zip(found["epochs"] or (), found["names"] or (), found["untils"] or (), strict=True)
+        return Survey([NodeSeat(*seat) for seat in seats], list(found["holders"] or ()), found["clock_us"])
+
     async def addressed(self, partitions: Collection[int], limit: int) -> list[InboxItem]:
         return [InboxItem(*found) for found in await self._fetch("list_addressed", list(partitions), limit)]
 
@@ -88,6 +94,7 @@ def _conditions(query: RunQuery) -> tuple[str, list[Any]]:
         ("parent = {}", (query.parent,)),
         ("id in (select t.run from {schema}.tag as t where t.tag = {})", (query.tag,)),
         ("(created_us, id) < ({}, {})", query.before or (None,)),
+        ("(created_us, id) > ({}, {})", query.after or (None,)),
     ]
     texts: list[str] = []
     values: list[Any] = []

@@ -24,6 +24,7 @@ from typing import Any, Final
 
 from perdure.model.durability import Durability
 from perdure.model.ids import RunId
+from perdure.model.retention import Outdated
 from perdure.model.run import RunRow, Transition
 from perdure.ports.store import Batch, Hint, InboxItem, Loaded, Reply, RunQuery, Survey, Traits
 from perdure.stores.postgres.cluster import Cluster
@@ -38,7 +39,7 @@ from perdure.stores.postgres.transactions import Transactions, check_connection
 from perdure.stores.postgres.writer import Writer
 
 _POLL_US: Final = 100_000
-_POLL_IDLE_US: Final = 1_500_000
+_POLL_IDLE_US: Final = 2_000_000
 
 
 class PostgresStore:
@@ -130,6 +131,9 @@ class PostgresStore:
     async def renew_lease(self, epoch: int, now_us: int, lease_us: int) -> Survey | None:
         return await self._leases.renew(epoch, now_us, lease_us)
 
+    async def survey(self) -> Survey:
+        return await self._reader.survey()
+
     async def release_lease(self, epoch: int) -> None:
         await self._leases.release(epoch)
 
@@ -183,6 +187,24 @@ class PostgresStore:
 
     def subscribe(self, heard: Callable[[Hint], None]) -> Callable[[], None]:
         return self._news.subscribe(heard)
+
+    async def setting(self, name: str) -> str | None:
+        rows = await self._reading.fetch(self._statements["read_setting"], name, again=True)
+        return str(rows[0][0]) if rows else None
+
+    async def set_setting(self, name: str, value: str) -> None:
+        await self._reading.fetch(self._statements["write_setting"], name, value, again=True)
+
+    async def schema_version(self) -> int:
+        return int((await self._reading.fetch(self._statements["read_version"], again=True))[0][0])
+
+    async def prune_runs(self, outdated: Outdated, partitions: Collection[int], *, limit: int) -> int:
+        given = (outdated.status.value, outdated.before_us, list(partitions), limit)
+        return int((await self._reading.fetch(self._statements["prune_runs"], *given, again=True))[0][0])
+
+    async def count_outdated(self, outdated: Outdated) -> int:
+        rows = await self._reading.fetch(self._statements["count_outdated"], outdated.status.value, outdated.before_us, again=True)
+        return int(rows[0][0])
 
     async def prune_replies(self, before_us: int) -> int:
         rows = await self._reading.fetch(self._statements["prune_replies"], before_us, again=True)

@@ -50,7 +50,8 @@ class Reader:
 
     def find(self, connection: sqlite3.Connection, query: RunQuery) -> list[RunRow]:
         conditions, values = _conditions(query)
-        source = f"select * from run {conditions} order by created_us desc, id desc limit ?"
+        direction = "asc" if query.is_oldest_first else "desc"
+        source = f"select * from run {conditions} order by created_us {direction}, id {direction} limit ?"
         return _unpack_runs(connection.execute(_from(self._statements["read_runs"], source), (*values, query.limit)).fetchone())
 
     def transitions(self, connection: sqlite3.Connection, run: RunId, after: int, limit: int) -> list[Transition]:
@@ -127,6 +128,9 @@ def _conditions(query: RunQuery) -> tuple[str, list[Any]]:
     if query.before is not None:
         texts.append("(created_us, id) < (?, ?)")
         values += query.before
+    if query.after is not None:
+        texts.append("(created_us, id) > (?, ?)")
+        values += query.after
     return (f"where {' and '.join(texts)}" if texts else ""), values
 
 

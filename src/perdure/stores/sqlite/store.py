@@ -24,10 +24,12 @@ from typing import TypeVar
 from perdure.model.durability import Durability
 from perdure.model.errors import StoreUnavailable, Unsupported
 from perdure.model.ids import RunId
+from perdure.model.retention import Outdated
 from perdure.model.run import RunRow, Transition
 from perdure.ports.store import Batch, Hint, InboxItem, Loaded, NodeSeat, Reply, RunQuery, Survey, Traits
 from perdure.stores.sqlite.lease import Lease, NodeLock
 from perdure.stores.sqlite.log import lay_out_log
+from perdure.stores.sqlite.pruner import Pruner
 from perdure.stores.sqlite.reader import Reader
 from perdure.stores.sqlite.schema import connect_reader, connect_writer
 from perdure.stores.sqlite.shortcut import Shortcut
@@ -56,6 +58,7 @@ class SqliteStore:
         self._reader = Reader(self._statements)
         self._writer = Writer(self._statements, self._reader)
         self._lease = Lease(self._statements, self._lock)
+        self._pruner = Pruner(self._statements)
         self._version = 0
         self._holder: int | None = None
 
@@ -141,6 +144,10 @@ class SqliteStore:
         node = await self._write(lambda connection: self._lease.renew(connection, epoch, until_us))
         return None if node is None else Survey([NodeSeat(epoch, node, until_us)], [epoch if epoch == self._holder else None])
 
+    async def survey(self) -> Survey:
+        epoch, node, until_us = await self._reading.do(lambda connection: connection.execute(self._statements["read_lease"]).fetchone())
+        return Survey([] if node is None else [NodeSeat(epoch, node, until_us)], [None if node is None else epoch])
+
     async def release_lease(self, epoch: int) -> None:
         await self._write(lambda connection: self._lease.release(connection, epoch))
 
@@ -198,9 +205,29 @@ class SqliteStore:
         """Nobody is ever heard."""
         return lambda: None
 
+    async def setting(self, name: str) -> str | None:
+        sql = self._statements["read_setting"]
+        found = await self._reading.do(lambda connection: connection.execute(sql, (name,)).fetchone())
+        return None if found is None else str(found[0])
+
+    async def set_setting(self, name: str, value: str) -> None:
+        sql = self._statements["write_setting"]
+        await self._write(lambda connection: connection.execute(sql, (name, value)).rowcount)
+
+    async def schema_version(self) -> int:
+        version: int = await self._reading.do(lambda connection: connection.execute("pragma user_version").fetchone()[0])
+        return version
+
+    async def prune_runs(self, outdated: Outdated, partitions: Collection[int], *, limit: int) -> int:
+        if not partitions:
+            return 0
+        return await self._write(lambda connection: self._pruner.prune_runs(connection, outdated, limit))
+
+    async def count_outdated(self, outdated: Outdated) -> int:
+        return await self._reading.do(lambda connection: self._pruner.count(connection, outdated))
+
     async def prune_replies(self, before_us: int) -> int:
-        sql = self._statements["prune_replies"]
-        return await self._write(lambda connection: connection.execute(sql, (before_us,)).rowcount)
+        return await self._write(lambda connection: self._pruner.prune_replies(connection, before_us))
 
 
 def _data_version(connection: sqlite3.Connection) -> int:

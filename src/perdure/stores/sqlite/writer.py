@@ -10,7 +10,7 @@ from msgspec import UNSET, UnsetType
 from perdure.model.errors import Internal, LeaseLost, TooLarge, Unsupported
 from perdure.model.ids import RunId
 from perdure.model.run import RunChange, RunRow, Transition
-from perdure.ports.store import Batch
+from perdure.ports.store import Batch, uses_of
 from perdure.stores.sqlite.reader import Reader
 
 _encode = msgspec.json.Encoder().encode
@@ -68,6 +68,9 @@ def packed(batch: Batch, taken: Collection[RunId] = ()) -> tuple[Any, ...]:
         [(item.run, item.id, item.at_us, *place(item.body), *place(item.data)) for item in posts],
         batch.consumed,
         [(reply.id, reply.at_us, *place(reply.body), *place(reply.data)) for reply in batch.replies],
+        [(use.hash, use.owner, int(use.is_reply)) for use in uses_of(batch) if use.is_reply or use.owner not in taken]
+        if batch.blobs
+        else [],
     )
     return (batch.epoch, *map(_json, lists), held.joined())
 

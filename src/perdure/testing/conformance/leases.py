@@ -11,6 +11,16 @@ from perdure.testing.conformance.harness import LEASE_US, StoreHarness, every, j
 
 class LeasePromises(StoreHarness):
     @promise
+    async def test_whoever_asks_is_told_who_is_there(self, store: Store) -> None:
+        assert (await store.survey()).nodes == []
+        epoch = await take(store, "first")
+        async with self.another(store) as other:
+            (seat,) = (await other.survey()).nodes
+            assert (seat.epoch, seat.name) == (epoch, "first")
+        await store.release_lease(epoch)
+        assert (await store.survey()).nodes == []
+
+    @promise
     async def test_each_epoch_is_higher_than_any_before(self, store: Store) -> None:
         epochs = []
         for _ in range(3):

@@ -121,6 +121,27 @@ class ReadPromises(StoreHarness):
             await asyncio.sleep(0)
         await writing
 
+    @promise
+    async def test_runs_can_be_listed_oldest_first_page_by_page(self, store: Store) -> None:
+        await put(store, *(start(f"r{at}", created_us=at // 2) for at in range(7)))
+        found: list[RunId] = []
+        last = None
+        while page := await store.find(RunQuery(is_oldest_first=True, after=last, limit=2)):
+            found += [row.id for row in page]
+            last = (page[-1].created_us, page[-1].id)
+        assert found == [f"r{at}" for at in range(7)]
+
+
+class SettingPromises(StoreHarness):
+    @promise
+    async def test_a_setting_is_there_for_all_until_it_is_another(self, store: Store) -> None:
+        assert await store.setting("s") is None
+        for text in ("first", "", 'ünï {"a": 1}'):
+            await store.set_setting("s", text)
+            async with self.another(store) as other:
+                assert (await other.setting("s"), await other.setting("t")) == (text, None)
+        assert await store.schema_version() >= 0
+
 
 class AgendaPromises(StoreHarness):
     @promise

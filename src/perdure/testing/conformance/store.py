@@ -13,7 +13,8 @@ from perdure.testing.conformance.commits import CommitPromises
 from perdure.testing.conformance.harness import StoreHarness
 from perdure.testing.conformance.leases import LeasePromises, OneNodePromises
 from perdure.testing.conformance.messages import MessagePromises
-from perdure.testing.conformance.reads import AgendaPromises, OpeningPromises, ReadPromises
+from perdure.testing.conformance.pruning import PruningPromises
+from perdure.testing.conformance.reads import AgendaPromises, OpeningPromises, ReadPromises, SettingPromises
 from perdure.testing.conformance.sharing import SharingPromises
 from perdure.testing.conformance.writers import ManyWritersPromises
 
@@ -29,6 +30,8 @@ class StoreConformance(
     ManyWritersPromises,
     ReadPromises,
     AgendaPromises,
+    PruningPromises,
+    SettingPromises,
     OpeningPromises,
 ):
     """Every promise of `perdure.ports.store`."""

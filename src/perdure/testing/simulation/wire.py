@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from perdure.model.durability import Durability
 from perdure.model.errors import StoreUnavailable
 from perdure.model.ids import RunId
+from perdure.model.retention import Outdated
 from perdure.model.run import RunRow, Transition
 from perdure.ports.store import Batch, Hint, InboxItem, Loaded, Reply, RunQuery, Survey, Traits
 from perdure.stores.memory import MemoryStore
@@ -168,6 +169,24 @@ class Wire:
 
     async def release_lease(self, epoch: int) -> None:
         await self._call(lambda: self._inner.release_lease(epoch))
+
+    async def survey(self) -> Survey:
+        return await self._call(self._inner.survey)
+
+    async def setting(self, name: str) -> str | None:
+        return await self._call(lambda: self._inner.setting(name))
+
+    async def set_setting(self, name: str, value: str) -> None:
+        await self._call(lambda: self._inner.set_setting(name, value))
+
+    async def schema_version(self) -> int:
+        return await self._call(self._inner.schema_version)
+
+    async def prune_runs(self, outdated: Outdated, partitions: Collection[int], *, limit: int) -> int:
+        return await self._call(lambda: self._inner.prune_runs(outdated, partitions, limit=limit))
+
+    async def count_outdated(self, outdated: Outdated) -> int:
+        return await self._call(lambda: self._inner.count_outdated(outdated))
 
     async def prune_replies(self, before_us: int) -> int:
         return await self._call(lambda: self._inner.prune_replies(before_us))

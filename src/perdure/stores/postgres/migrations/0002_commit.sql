@@ -54,6 +54,7 @@ as $$
 declare
     taken text[] := '{}';
     begun text[];
+    found_blobs int;
 begin
     -- Without a class of its own the batch is part of a transaction of somebody else, whose settings stay unless they are too weak.
     if commit_1.sync is not null then
@@ -154,7 +155,14 @@ begin
     end if;
 
     if blob_hash is not null then
-        insert into {schema}.blob select * from unnest(blob_hash, blob_data) as b (hash, data) order by b.hash on conflict do nothing;
+        -- What is there already is locked against a pruner, and written again if that was quicker.
+        loop
+            insert into {schema}.blob select * from unnest(blob_hash, blob_data) as b (hash, data) order by b.hash on conflict do nothing;
+            perform 1 from {schema}.blob as b where b.hash = any (blob_hash) order by b.hash for key share;
+            get diagnostics found_blobs = row_count;
+            exit when found_blobs = cardinality(blob_hash);
+        end loop;
+        perform {schema}.use_blobs_1(blob_hash, row_run, row_facts, post_run, post_body, reply_id, reply_body);
     end if;
 
     if row_run is not null then
@@ -198,10 +206,11 @@ begin
         where j.run = t.run and j.number < t.below;
     end if;
 
-    -- A post lies in the partition of its run; where there is no run, nobody would ever look.
+    -- A post lies in the partition of its run; where there is no run, nobody would ever look. What a client leaves is news to its own node
+    -- too: only a node's commits are taken in where they are made.
     if post_run is not null then
         insert into {schema}.inbox (run, id, at_us, body, data, partition, arrived, writer)
-        select m.run, m.id, m.at_us, m.body, m.data, o.partition, pg_current_xact_id(), commit_1.writer
+        select m.run, m.id, m.at_us, m.body, m.data, o.partition, pg_current_xact_id(), case when commit_1.epoch is null then 0 else commit_1.writer end
         from unnest(post_run, post_id, post_at::bigint[], post_body, post_data)
             with ordinality as m (run, id, at_us, body, data, position)
         join {schema}.run as o on o.id = m.run

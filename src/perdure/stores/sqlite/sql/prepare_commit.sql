@@ -10,7 +10,7 @@
 create temp view batch as
 select
     null as epoch, null as replaced, null as starts, null as tags, null as blobs, null as rows, null as heartbeats, null as changes,
-    null as truncated, null as posts, null as consumed, null as replies, null as bytes;
+    null as truncated, null as posts, null as consumed, null as replies, null as uses, null as bytes;
 
 -- One row per changed run, so that two changes of one run in a batch apply in order.
 create temp view change as
@@ -44,7 +44,7 @@ when exists (select 1 from run where id = new.id and status in ('completed', 'fa
 end;
 
 -- What few batches have lies in two triggers of its own: opening eight empty lists costs a third of a small commit.
-create temp view early as select null as replaced, null as tags, null as blobs, null as heartbeats, null as bytes;
+create temp view early as select null as replaced, null as tags, null as blobs, null as uses, null as heartbeats, null as bytes;
 
 create temp trigger early_write instead of insert on early begin
     -- Only what has ended can be replaced; an open run of that id stays, and the start below is in conflict with it.
@@ -53,6 +53,8 @@ create temp trigger early_write instead of insert on early begin
     insert or ignore into tag select value->>0, value->>1 from json_each(new.tags);
 
     insert or ignore into blob select value->>0, substr(new.bytes, value->>1, value->>2) from json_each(new.blobs);
+
+    insert or ignore into blob_use select value->>0, value->>1, value->>2 from json_each(new.uses);
 
     insert or replace into heartbeat
     select
@@ -91,7 +93,7 @@ create temp trigger batch_write instead of insert on batch begin
     where new.epoch is not null and not exists (select 1 from lease where epoch = new.epoch and node is not null);
 
     insert into early
-    select new.replaced, new.tags, new.blobs, new.heartbeats, new.bytes
+    select new.replaced, new.tags, new.blobs, new.uses, new.heartbeats, new.bytes
     where coalesce(new.replaced, new.tags, new.blobs, new.heartbeats) is not null;
 
     insert into run

@@ -1,1 +1,1 @@
-delete from reply where at_us < ?1
+delete from reply where id in (select value from json_each(?1))
