@@ -42,7 +42,8 @@ class NoMeter:
 @asynccontextmanager
 async def metered(bench: Bench, *, is_client: bool = False) -> AsyncIterator[tuple[Engine, AnyMeter]]:
     """Give an open engine and what measures the server."""
-    if not bench.is_postgres:
+    # Where one looks at this process, counting would only be in the way.
+    if not bench.is_postgres or bench.sampler is not None:
         async with bench.engine(is_client=is_client) as engine:
             yield engine, NoMeter()
         return

@@ -23,13 +23,12 @@ class TableSize(Struct, frozen=True):
 
 
 @asynccontextmanager
-async def held_snapshot(server: str) -> AsyncIterator[None]:
-    """Another session is in a transaction that sees the database as it is now, and does nothing."""
+async def held_snapshot(server: str) -> AsyncIterator[int]:
+    """Another session is in a transaction that sees the database as it is now, and does nothing; gives its process."""
     connection: asyncpg.Connection[Any] = await asyncpg.connect(server)
     try:
         async with connection.transaction(isolation="repeatable_read", readonly=True):
-            await connection.execute("select 1")
-            yield
+            yield int(await connection.fetchval("select pg_backend_pid()"))
     finally:
         await connection.close()
 

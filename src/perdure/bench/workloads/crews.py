@@ -109,19 +109,23 @@ async def member(bench: Bench, loop: str) -> AsyncIterator[Member]:
 
 
 async def crews(bench: Bench) -> list[Result]:
-    """W1 with more and more nodes."""
+    """W1 with more and more nodes: a thousand runs for each of them, then a thousand in all.
+
+    What is ready at once shares a commit, so the price of a step is that of a node with so many runs, and more where they are spread thin.
+    """
     results: list[Result] = []
     async with AsyncExitStack() as stack:
         members: list[Member] = []
         for count in NODES:
             while len(members) < count:
                 members.append(await stack.enter_async_context(member(bench, bench.settings["loop"])))
-            results.append(await _chains(bench, members))
+            results.append(await _chains(bench, members, f"nodes_{count}", runs=bench.sized(RUNS) * count))
+            if count > 1:
+                results.append(await _chains(bench, members, f"nodes_{count}_sharing", runs=bench.sized(RUNS)))
     return results
 
 
-async def _chains(bench: Bench, members: list[Member]) -> Result:
-    runs = bench.sized(RUNS)
+async def _chains(bench: Bench, members: list[Member], name: str, *, runs: int) -> Result:
     total = runs * STEPS
     async with metered(bench, is_client=True) as (client, meter):
         await settle(client)
@@ -147,7 +151,7 @@ async def _chains(bench: Bench, members: list[Member]) -> Result:
         "nodes_that_worked": sum(price.commits > 0 for price in prices),
         "rss_mb": max(price.rss_mb for price in prices),
     }
-    return bench.result(f"nodes_{len(members)}", total / gauge.wall_s, "steps/s", **more, **gauge.use(total), **use)
+    return bench.result(name, total / gauge.wall_s, "steps/s", **more, **gauge.use(total), **use)
 
 
 async def _balanced(bench: Bench, count: int) -> None:
