@@ -49,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--postgres", metavar="URL", help=server)
     parser.add_argument("--rounds", type=int, metavar="N", help="rounds of each workload; medians are shown (default: 3)")
     parser.add_argument("--scale", type=float, metavar="FACTOR", help="multiply the sizes by this (default: 1)")
-    parser.add_argument("--full", action="store_true", help="sizes of up to a million stored or sleeping runs: an hour, and 5 GB")
+    parser.add_argument("--full", action="store_true", help="up to a million stored or sleeping runs: takes long, needs gigabytes")
     parser.add_argument("--seconds", type=float, default=60.0, metavar="N", help="how long bloat goes on (default: 60)")
     loops = ("asyncio", "uvloop")
     parser.add_argument("--loop", choices=loops, default=loops[find_spec("uvloop") is not None], help="default: uvloop if it is installed")

@@ -98,7 +98,7 @@ def _server(programs: Path, folder: Path, environment: Mapping[str, str], owner:
         file.write(_SETTINGS)
     port = _free_port()
     with log.open("wb") as output:
-        process = subprocess.Popen(
+        process: subprocess.Popen[bytes] = subprocess.Popen(
             [programs / "postgres", "-D", data, "-p", str(port)],
             cwd=folder,
             env={**os.environ, **environment},
