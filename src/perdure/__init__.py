@@ -1,6 +1,6 @@
 """Perdure: processes that must finish. Plain ``async`` Python that survives crashes, restarts and deploys."""
 
-from perdure.app import Engine
+from perdure.app import Engine, connect
 from perdure.client.run import Run
 from perdure.deciders.code.authoring import (
     Action,
@@ -50,6 +50,7 @@ __all__ = [
     "action",
     "attempt",
     "call",
+    "connect",
     "continue_as_new",
     "errors",
     "info",

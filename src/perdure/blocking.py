@@ -13,6 +13,7 @@ from perdure.client.retrying import OnRefused, log_refused
 from perdure.client.run import Run as AsyncRun
 from perdure.deciders.code.authoring import Action, HasRun, Query, Signal, Update, Workflow
 from perdure.deciders.code.definition import Bindings, Registry
+from perdure.engine.health import Health
 from perdure.insight import AnyReason, Entry
 from perdure.model.codec import Codec
 from perdure.model.duration import MICROSECONDS, Span, span_us
@@ -277,10 +278,6 @@ class Engine:
         """The run is durable and will finish; gives its handle. See `perdure.Engine.start`."""
         return Run(self._thread.call(lambda: self._engine.start(workflow, *args, **kwargs)), self._thread)
 
-    def start_in(self, connection: Any, workflow: Any, *args: Any, **kwargs: Any) -> Run[Any]:
-        """The run starts if the open transaction of ``connection`` (psycopg's) commits. See `perdure.Engine.start_in`."""
-        return Run(self._thread.call(lambda: self._engine.start_in(connection, workflow, *args, **kwargs)), self._thread)
-
     @overload
     def run(self, workflow: Workflow[P, R], *args: P.args, **kwargs: P.kwargs) -> R: ...
     @overload
@@ -290,6 +287,10 @@ class Engine:
     def run(self, workflow: Any, *args: Any, **kwargs: Any) -> Any:
         """Start a run and wait for its result."""
         return self.start(workflow, *args, **kwargs).result()
+
+    def health(self) -> Health:
+        """Tell how the engine is, asking the store whether it answers. Never raises; takes at most some seconds."""
+        return self._thread.call(self._engine.health)
 
     @overload
     def get(self, id: str) -> Run[Any]: ...

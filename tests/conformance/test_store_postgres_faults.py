@@ -433,13 +433,18 @@ async def test_a_store_does_not_hear_its_own_hints(postgres_url: str) -> None:
         assert own == [Hint(frozenset({"b"}))]
 
 
-async def test_its_own_posts_are_no_news_and_one_that_becomes_visible_late_is(postgres_url: str, postgres_server: str) -> None:
+async def test_a_node_s_own_posts_are_no_news_and_one_that_becomes_visible_late_is(postgres_url: str, postgres_server: str) -> None:
     schema = postgres_url.rpartition("schema=")[2]
     async with opened(postgres_url) as store, opened(postgres_url) as other:
         await put(store, start("a"))
         assert await store.has_news([0])
         assert not await store.has_news([0])
-        await store.commit(Batch(posts=[message("a", "own")]))
+        epoch = await take(store)
+        await store.commit(Batch(epoch, posts=[message("a", "own")]))
+        assert not await store.has_news([0])
+        # What is posted without an epoch may come from a client beside the node, which does not know of it.
+        await store.commit(Batch(posts=[message("a", "a client's")]))
+        assert await store.has_news([0])
         assert not await store.has_news([0])
         slow = await asyncpg.connect(postgres_server)
         transaction = slow.transaction()

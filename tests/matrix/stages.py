@@ -40,7 +40,7 @@ class Stage:
             await self.env.settle()
             node = self.env.engine.node
             assert node is not None
-            is_busy = node.committer.is_busy or node.committer.has_work or node.fetcher.is_busy
+            is_busy = node.committer.is_busy or node.committer.has_work or node.fetcher.is_busy or node.rounds.is_at_work
             await self.env.store.find(RunQuery(limit=1))
             await node.committer.idle()
             calm = 0 if is_busy else calm + 1

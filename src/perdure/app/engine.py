@@ -186,9 +186,9 @@ class Engine:
     async def start_in(self, connection: Any, workflow: Any, *args: Any, **kwargs: Any) -> Run[Any]:
         """The run starts if the open transaction of ``connection`` commits, and does not exist if it rolls back.
 
-        ``connection``: an asyncpg connection, a psycopg connection, or SQLAlchemy's async connection or session over one of them, to the
-        database of this engine's store. A node finds the run at its next look, some seconds after the commit at most; wait for its result
-        after the commit, not before. Raises as `start`, and `Unsupported` if the store is not in PostgreSQL.
+        ``connection``: an asyncpg connection to the database of this engine's store (SQLAlchemy gives it as ``(await
+        connection.get_raw_connection()).driver_connection``). A node finds the run at its next look, some seconds after the commit at
+        most; wait for its result after the commit, not before. Raises as `start`, and `Unsupported` if the store is not in PostgreSQL.
         """
         if not self._store.traits.is_transactional:
             raise Unsupported(what=f"start_in on {self._store.name}", why="only a store in PostgreSQL shares transactions; use start(…)")
@@ -299,6 +299,14 @@ class Engine:
         run, base, call = _parts_of(key)
         failure = failure_of(error if isinstance(error, BaseException) else RuntimeError(error), is_final=True)
         await self._gateway().give_outcome(run, base, Failed(call, failure))
+
+
+def connect(store: str | Store, **options: Any) -> Engine:
+    """Give an engine that is a client of the store and moves no runs: ``async with perdure.connect(url) as client: …``
+
+    It starts, signals, asks and waits through the store, whichever nodes move the runs; ``options`` are those of `Engine`.
+    """
+    return Engine(store, is_client=True, **options)
 
 
 SWITCH_S = 0.0005

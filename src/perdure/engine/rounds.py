@@ -61,6 +61,11 @@ class Rounds:
         except Exception as error:
             logger.warning("%s of node %s: %s", name, self._node, error)
 
+    @property
+    def is_at_work(self) -> bool:
+        """Tell whether a round or an errand is under way."""
+        return bool(self._errands) or any(not task.done() for task in self._tasks.values())
+
     def close(self) -> None:
         """No round begins any more, and those under way are cancelled, but for the one that calls this."""
         self._is_closed = True
