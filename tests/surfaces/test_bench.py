@@ -21,6 +21,8 @@ from perdure.bench.result import Result, read_result
 from perdure.bench.rounds import Part, Plan, child_command, is_for, parts, run_child
 from perdure.bench.sampler import Sampler
 
+pytestmark = pytest.mark.timeout(180)
+
 SMALL = ["--scale", "0.002", "--rounds", "1", "--loop", "asyncio", "--no-peers"]
 LOCAL = ["--store", "memory,sqlite"]
 

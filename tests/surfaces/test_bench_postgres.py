@@ -27,6 +27,9 @@ from perdure.bench.postgres.snapshot import held_snapshot
 from perdure.bench.workflows import chain, registry
 from tests import postgres
 
+# Real processes, several of them, that wait for their shares of a store: a busy machine takes its time.
+pytestmark = pytest.mark.timeout(240)
+
 SMALL = ["--scale", "0.002", "--rounds", "1", "--loop", "asyncio", "--no-peers", "--seconds", "1"]
 PRICES = {"wal_bytes_per_step", "db_commits_per_step", "round_trips_per_step", "cpu_us_per_step", "server_us_per_step"}
 

@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from perdure.bench.postgres.server import problem_with
 
@@ -81,7 +80,7 @@ def _preloadable(environment: Mapping[str, str], folder: Path) -> dict[str, str]
 @contextmanager
 def _server(programs: Path, folder: Path, environment: Mapping[str, str], owner: pwd.struct_passwd | None) -> Iterator[str]:
     data, log = folder / "data", folder / "log"
-    identity: dict[str, Any] = {} if owner is None else {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []}
+    user, group, others = (None, None, None) if owner is None else (owner.pw_uid, owner.pw_gid, list[int]())
     # Made without the slower disk: only what is measured should wait for it.
     made = subprocess.run(
         [programs / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"],
@@ -90,7 +89,9 @@ def _server(programs: Path, folder: Path, environment: Mapping[str, str], owner:
         text=True,
         timeout=START_S,
         check=False,
-        **identity,
+        user=user,
+        group=group,
+        extra_groups=others,
     )
     if made.returncode:
         raise NoCluster(f"initdb: {(made.stderr.strip().splitlines() or ['no message'])[-1]}")
@@ -98,14 +99,16 @@ def _server(programs: Path, folder: Path, environment: Mapping[str, str], owner:
         file.write(_SETTINGS)
     port = _free_port()
     with log.open("wb") as output:
-        process: subprocess.Popen[bytes] = subprocess.Popen(
+        process = subprocess.Popen(
             [programs / "postgres", "-D", data, "-p", str(port)],
             cwd=folder,
             env={**os.environ, **environment},
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            **identity,
+            user=user,
+            group=group,
+            extra_groups=others,
         )
     try:
         url = f"postgresql://postgres@127.0.0.1:{port}/postgres"
