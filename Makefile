@@ -38,8 +38,8 @@ simulate: ## Simulate nodes, clients and faults from seeds (SEED=n for one world
 	@scripts/setup dev
 	@.venv/bin/python -m perdure.testing.simulation $(if $(SEED),--seed $(SEED)) $(ARGS)
 
-bench: ## Measure on this machine, beside its raw ceiling
-	@scripts/setup cli,fast
+bench: ## Measure memory, SQLite and PostgreSQL on this machine, beside their raw ceilings and other engines
+	@scripts/setup cli,fast,postgres
 	@.venv/bin/perdure bench $(ARGS)
 
 coverage-of-mission: ## List the rows of the mission that no test names (MISSION=file)

@@ -15,9 +15,9 @@ CORE = frozenset({"perdure", "msgspec"})
 
 # Where a product may be imported. Whatever is not named here may be imported nowhere.
 PLACES: dict[str, tuple[str, ...]] = {
-    # The bench lays the bare driver beside the store: what it could do with nothing around it.
+    # The bench lays the bare driver beside the store, what it could do with nothing around it, and reads the server's own figures.
     "sqlite3": ("perdure.stores.sqlite", "perdure.bench.raw"),
-    "asyncpg": ("perdure.stores.postgres",),
+    "asyncpg": ("perdure.stores.postgres", "perdure.bench.postgres"),
     "cryptography": ("perdure.codecs.encryption",),
     "uvloop": ("perdure.app", "perdure.blocking", "perdure.cli", "perdure.bench"),
     "rich": ("perdure.cli", "perdure.demo", "perdure.bench"),

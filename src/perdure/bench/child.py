@@ -7,29 +7,40 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from perdure.bench import raw, workloads
+from perdure.bench import raw
+from perdure.bench.bench import Bench
 from perdure.bench.result import Result, surroundings
 from perdure.bench.sampler import Sampler
-from perdure.bench.workloads import Bench
+from perdure.bench.workloads import bloat, ceilings, chains, crews, journals, queues, sleepers, stores
 
 WORKLOADS: Mapping[str, Callable[[Bench], Awaitable[Sequence[Result]]]] = {
-    "ceiling": workloads.ceiling,
-    "W1": workloads.chains,
-    "W2": workloads.latency,
-    "W3": workloads.fans,
-    "W5": workloads.sleepers,
-    "sleepers": workloads.crowd,
-    "sleepers_restart": workloads.restart,
-    "sleepers_wake": workloads.wake,
-    "replay": workloads.replay,
-    "long": workloads.long,
+    "ceiling": ceilings.ceiling,
+    "W1": chains.chains,
+    "W2": chains.latency,
+    "W3": chains.fans,
+    "W4": queues.put,
+    "W4_drain": queues.drain,
+    "W5": sleepers.sleepers,
+    "W5M": sleepers.million,
+    "burst_put": queues.burst_put,
+    "burst": queues.burst,
+    "nodes": crews.crews,
+    "node": crews.node,
+    "stored": stores.stored,
+    "bloat": bloat.bloat,
+    "sleepers": sleepers.crowd,
+    "sleepers_restart": sleepers.restart,
+    "sleepers_wake": sleepers.wake,
+    "replay": journals.replay,
+    "long": journals.long,
 }
 PROFILED: Mapping[str, tuple[Callable[[Bench], Awaitable[Sequence[Result]]], int]] = {
-    "W1": (workloads.full_chains, 10_000),
-    "W2": (workloads.latency, 200),
-    "W3": (workloads.widest_fan, 10_000),
-    "replay": (workloads.replay, 10_000),
+    "W1": (chains.full_chains, 10_000),
+    "W2": (chains.latency, 200),
+    "W3": (chains.widest_fan, 10_000),
+    "replay": (journals.replay, 10_000),
 }
 """What is looked at by the sampler, and the steps of one round of it at full size."""
 KILLED = "sleepers"
@@ -38,8 +49,17 @@ KILLED = "sleepers"
 
 def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
-    settings = {**surroundings(options.store, options.loop, raw.SQLITE), "scale": options.scale}
-    bench = Bench(options.store, options.folder, options.scale, settings, Sampler() if options.profile else None)
+    bench = Bench(
+        options.store,
+        options.folder,
+        options.scale,
+        _settings(options),
+        Sampler() if options.profile else None,
+        server=options.server,
+        schema=options.schema,
+        is_full=options.full,
+        seconds=options.seconds,
+    )
     if bench.sampler is not None:
         print("\n".join(profile(options.workload, bench, bench.sampler, loop=options.loop, rounds=options.profile)))
         return 0
@@ -53,12 +73,26 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m perdure.bench.child")
     parser.add_argument("workload", choices=WORKLOADS)
-    parser.add_argument("--store", choices=("memory", "sqlite"), required=True)
+    parser.add_argument("--store", required=True)
     parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--server", default="", metavar="URL", help="of PostgreSQL, where that is the store")
+    parser.add_argument("--schema", default="", metavar="NAME", help="in which the store is made there")
     parser.add_argument("--scale", type=float, default=1.0)
+    parser.add_argument("--full", action="store_true")
+    parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--loop", choices=("asyncio", "uvloop"), default="asyncio")
     parser.add_argument("--profile", type=int, default=0, metavar="ROUNDS")
     return parser
+
+
+def _settings(options: argparse.Namespace) -> dict[str, Any]:
+    found = {**surroundings(options.store, options.loop, raw.SQLITE), "scale": options.scale}
+    if options.server:
+        from perdure.bench.postgres.server import settings_of
+
+        found["postgres"] = asyncio.run(settings_of(options.server))
+        found["sync"] = found["postgres"]["synchronous_commit"]
+    return found
 
 
 def run(workload: Callable[[Bench], Awaitable[Sequence[Result]]], bench: Bench, loop: str) -> Sequence[Result]:

@@ -75,8 +75,9 @@ class Gauge:
             self._sampler.add(wall_s=self.wall_s, cpu_s=self.cpu_s, loop_s=self.loop_s)
 
     def use(self, steps: int) -> dict[str, Any]:
-        """Give cores of the process, of these the event loop's thread, and bytes written for each step."""
+        """Give cores of the process, of these the event loop's thread; processor time and bytes written for each step."""
         return {
+            "cpu_us_per_step": round(self.cpu_s / steps * 1e6, 1),
             "cores": round(self.cpu_s / self.wall_s, 2),
             "loop_cores": round(self.loop_s / self.wall_s, 2),
             "written_bytes_per_step": None if self.written is None else round(self.written / steps),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 SQLITE = sqlite3.sqlite_version
 
-_FACTS = (
+FACTS = (
     b'[["ActionCompleted","1/7",{"value":{"i":1,"ok":true},"size":17},1790000000123456],'
     b'["ActionScheduled","1/8","perdure.bench.noop",[{"value":2}],{},"bench/workflows.py:23"]]'
 )
@@ -15,7 +15,7 @@ RUNS = 1_000
 
 
 def _rows(first: int, count: int) -> list[tuple[str, int, int, bytes]]:
-    return [(f"run-{place % RUNS:06d}", place // RUNS, 1_790_000_000_000_000 + place, _FACTS) for place in range(first, first + count)]
+    return [(f"run-{place % RUNS:06d}", place // RUNS, 1_790_000_000_000_000 + place, FACTS) for place in range(first, first + count)]
 
 
 def write_sqlite(path: Path, total: int, per_commit: int) -> float:

@@ -3,25 +3,49 @@
 import os
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import msgspec
 
 from perdure.bench import child
-from perdure.bench.peers import WORKLOADS as PEER_WORKLOADS
-from perdure.bench.peers import Peer
+from perdure.bench.lodging import Lodging, lodged
+from perdure.bench.peers import Kind, Peer
+from perdure.bench.processes import run_bounded
 from perdure.bench.progress import Lines
 from perdure.bench.result import Result, read_result
+from perdure.bench.servers import POSTGRES, UNSLOWED
 
-ALL = ("W1", "W2", "W3", "W5", "sleepers", "replay", "long")
-SQLITE_ONLY = frozenset({"sleepers"})
+DEFAULT = ("W1", "W2", "W3", "W4", "W5", "burst", "nodes", "stored", "sleepers", "replay", "long")
+ONLY_NAMED = ("W5M", "bloat")
+"""These take long, and are measured when they are named, the first with ``--full`` too."""
+ALL = (*DEFAULT, *ONLY_NAMED)
+STORES = ("memory", "sqlite", POSTGRES)
+_WHERE: Mapping[str, Sequence[str]] = {
+    "sleepers": ("sqlite",),
+    "W5M": ("sqlite", POSTGRES),
+    "burst": ("sqlite", POSTGRES),
+    "nodes": (POSTGRES,),
+    "stored": (POSTGRES,),
+    "bloat": (POSTGRES,),
+}
+"""Where a workload makes sense; one that is not here does everywhere."""
+_UNSLOWED = ("W1", "W2")
+_ONCE = frozenset(_WHERE)
+"""These take long and are counted, not raced: once is enough."""
+_PHASES: Mapping[str, Sequence[str]] = {
+    "W4": ("W4", "W4_drain"),
+    "burst": ("burst_put", "burst"),
+    "sleepers": ("sleepers", "sleepers_restart", "sleepers_wake"),
+}
+"""Workloads of several processes, one after another on one database."""
 LIMIT_S = 600
+_LIMITS_S: Mapping[str, int] = {"W5M": 3_600, "stored": 3_600}
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What to measure and how."""
+    """What to measure and how. ``servers``: for each store on a server its URL."""
 
     only: Sequence[str]
     stores: Sequence[str]
@@ -30,54 +54,75 @@ class Plan(msgspec.Struct, frozen=True):
     loop: str
     folder: Path
     environment: dict[str, str]
+    servers: Mapping[str, str] = {}
+    is_full: bool = False
+    seconds: float = 60.0
 
 
 class Part(msgspec.Struct, frozen=True):
-    """One process to run: a workload of ours on a store, or of the peer. ``beside``: what it will be compared with."""
+    """One process to run: a workload of ours on a store, or of a peer. ``beside``: what it will be compared with.
+
+    ``stays``: what it leaves in the store is for the next one.
+    """
 
     workload: str
     store: str
     round: int
     beside: str = ""
-    is_peer: bool = False
+    peer: str = ""
+    stays: bool = False
 
     @property
     def title(self) -> str:
-        return f"{self.workload} on {'the peer' if self.is_peer else self.store}, round {self.round}"
+        return f"{self.workload} {f'of {self.peer}' if self.peer else f'on {self.store}'}, round {self.round}"
 
 
-def parts(plan: Plan, *, has_peer: bool) -> Iterator[Part]:
+def parts(plan: Plan, kinds: Sequence[Kind] = ()) -> Iterator[Part]:
     """Give the processes in order. What a figure is compared with is measured right before or after it."""
     for workload in plan.only:
-        # A crowd takes long and is counted, not raced: once is enough.
-        for round in range(1, 1 + (1 if workload in SQLITE_ONLY else plan.rounds)):
+        for round in range(1, 1 + (1 if workload in _ONCE else plan.rounds)):
             for store in plan.stores:
-                if workload in SQLITE_ONLY and store != "sqlite":
-                    continue
-                if workload not in SQLITE_ONLY:
-                    yield Part("ceiling", store, round, beside=workload)
-                yield Part(workload, store, round)
-                if workload == "sleepers":
-                    yield Part("sleepers_restart", store, round)
-                    yield Part("sleepers_wake", store, round)
-            if has_peer and workload in PEER_WORKLOADS and "sqlite" in plan.stores:
-                yield Part(workload, "sqlite", round, is_peer=True)
+                if is_for(workload, store):
+                    yield from _ours(workload, store, round)
+                    yield from (
+                        Part(workload, store, round, peer=kind.label)
+                        for kind in kinds
+                        if kind.store == store and workload in kind.workloads
+                    )
 
 
-def measure(plan: Plan, peer: Peer | None, progress: Lines, keep: Callable[[Result], None]) -> list[Result]:
+def is_for(workload: str, store: str) -> bool:
+    """Tell whether a workload is measured on a store."""
+    if store == UNSLOWED:
+        return workload in _UNSLOWED
+    return store in _WHERE.get(workload, STORES)
+
+
+def _ours(workload: str, store: str, round: int) -> Iterator[Part]:
+    if workload not in _ONCE:
+        yield Part("ceiling", store, round, beside=workload)
+    # A store in memory goes with its process: there is one phase.
+    *first, last = _PHASES.get(workload, (workload,)) if store != "memory" else (workload,)
+    yield from (Part(phase, store, round, beside=workload, stays=True) for phase in first)
+    yield Part(last, store, round, beside=workload)
+
+
+def measure(plan: Plan, peers: Sequence[Peer], progress: Lines, keep: Callable[[Result], None]) -> list[Result]:
     """Give all figures; each is also given to ``keep`` as soon as it is there."""
     results: list[Result] = []
-    shared = tempfile.TemporaryDirectory(prefix="perdure-bench-", dir=plan.folder)
-    with shared as sleeping:
-        for part in parts(plan, has_peer=peer is not None):
+    known = {peer.kind.label: peer for peer in peers}
+    with ExitStack() as stay:
+        lodging: Lodging | None = None
+        for part in parts(plan, [peer.kind for peer in peers]):
             progress.begin(part.title)
-            if part.is_peer and peer is not None:
-                found = peer.measure(part.workload)
-            elif part.workload.startswith("sleepers"):
-                found = run_child(plan, part, Path(sleeping))
+            if part.peer:
+                found = known[part.peer].measure(part.workload)
             else:
-                with tempfile.TemporaryDirectory(prefix="perdure-bench-", dir=plan.folder) as folder:
-                    found = run_child(plan, part, Path(folder))
+                lodging = lodging or stay.enter_context(lodged(part.store, plan.folder, plan.servers))
+                found = run_child(plan, part, lodging)
+                if not part.stays:
+                    stay.close()
+                    lodging = None
             for result in found:
                 stated = {**result.settings, "round": part.round, "beside": part.beside or part.workload}
                 results.append(msgspec.structs.replace(result, settings=stated))
@@ -86,27 +131,24 @@ def measure(plan: Plan, peer: Peer | None, progress: Lines, keep: Callable[[Resu
     return results
 
 
-def child_command(plan: Plan, workload: str, store: str, folder: Path) -> list[str]:
-    arguments = ["--store", store, "--folder", str(folder), "--scale", str(plan.scale), "--loop", plan.loop]
-    return [sys.executable, "-m", child.__name__, workload, *arguments]
+def child_command(plan: Plan, workload: str, store: str, lodging: Lodging) -> list[str]:
+    where = ["--store", store, "--folder", str(lodging.folder), "--server", lodging.server, "--schema", lodging.schema]
+    size = ["--scale", str(plan.scale), "--seconds", str(plan.seconds), *(["--full"] if plan.is_full else [])]
+    return [sys.executable, "-m", child.__name__, workload, *where, *size, "--loop", plan.loop]
 
 
-def run_child(plan: Plan, part: Part, folder: Path) -> list[Result]:
+def run_child(plan: Plan, part: Part, lodging: Lodging) -> list[Result]:
     """Give the figures of one process; one that fails gives a figure without a value, which says why."""
-    command = child_command(plan, part.workload, part.store, folder)
-    try:
-        done = subprocess.run(command, env={**os.environ, **plan.environment}, capture_output=True, text=True, timeout=LIMIT_S, check=False)
-        output, code, errors = done.stdout, done.returncode, done.stderr
-    except subprocess.TimeoutExpired:
-        output, code, errors = "", 1, f"no result within {LIMIT_S} s"
-    found = [result for line in output.splitlines() if (result := read_result(line)) is not None]
-    if code == 0 or (part.workload == child.KILLED and code < 0 and found):
+    limit_s = _LIMITS_S.get(part.workload, LIMIT_S) + (plan.seconds if part.workload == "bloat" else 0)
+    ended = run_bounded(child_command(plan, part.workload, part.store, lodging), {**os.environ, **plan.environment}, limit_s)
+    found = [result for line in ended.output.splitlines() if (result := read_result(line)) is not None]
+    if ended.code == 0 or (part.workload == child.KILLED and (ended.code or 0) < 0 and found):
         return found
-    problem = (errors.strip().splitlines() or [f"ended with {code}"])[-1]
-    return [*found, Result("perdure", part.workload, None, "failed", {"store": part.store, "problem": problem})]
+    return [*found, Result("perdure", part.workload, None, "failed", {"store": part.store, "problem": ended.problem(limit_s)})]
 
 
 def run_profile(plan: Plan, workload: str, store: str, rounds: int) -> int:
     """The tables of a profile are on standard output; gives the exit code of the process that made them."""
-    command = [*child_command(plan, workload, store, plan.folder), "--profile", str(rounds)]
-    return subprocess.run(command, env={**os.environ, **plan.environment}, check=False).returncode
+    with lodged(store, plan.folder, plan.servers) as lodging:
+        command = [*child_command(plan, workload, store, lodging), "--profile", str(rounds)]
+        return subprocess.run(command, env={**os.environ, **plan.environment}, check=False).returncode

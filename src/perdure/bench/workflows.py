@@ -27,6 +27,12 @@ async def chain(steps: int) -> int:
 
 
 @perdure.workflow(registry=registry)
+async def nothing(i: int) -> int:
+    """No step at all: what a job of a queue library is."""
+    return i
+
+
+@perdure.workflow(registry=registry)
 async def fan(steps: int) -> int:
     """Steps all at once."""
     return sum(found["i"] for found in await asyncio.gather(*(noop(i) for i in range(steps))))
@@ -48,15 +54,15 @@ async def journal(steps: int) -> str:
     return await go_on.receive()
 
 
-def clocked(instants: list[float]) -> Workflow[[int], int]:
+def clocked(instants: list[float], name: str = "clocked") -> Workflow[[int], int]:
     """Give a chain whose steps note when they ran: the span between two of them is the whole cost of one step."""
 
-    @perdure.action(registry=registry, name="clocked_step")
+    @perdure.action(registry=registry, name=f"{name}_step")
     async def step(i: int) -> dict[str, Any]:
         instants.append(perf_counter())
         return {"i": i, "ok": True}
 
-    @perdure.workflow(registry=registry, name="clocked")
+    @perdure.workflow(registry=registry, name=name)
     async def run(steps: int) -> int:
         for i in range(steps):
             await step(i)
