@@ -19,7 +19,7 @@ demo: ## Kill an image pipeline half-way and watch it finish (IMAGES=dir for you
 
 test: ## Run all tests (ARGS="-k name" for some)
 	@scripts/setup dev
-	@.venv/bin/python -m pytest -q $(ARGS)
+	@.venv/bin/python -m pytest -q -n 2 --dist loadfile $(ARGS)
 
 torture: ## Kill nodes and crash PostgreSQL under a bank, then audit it (SECONDS=90 SEED=number)
 	@scripts/setup dev
