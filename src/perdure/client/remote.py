@@ -35,7 +35,7 @@ from perdure.model.payload import Attachments, Content, Payload, content_of
 from perdure.model.run import RunRow, Status
 from perdure.model.stimulus import Failed, Signalled, Succeeded, Updated
 from perdure.ports.clock import Clock, Entropy
-from perdure.ports.store import Batch, InboxItem, Store
+from perdure.ports.store import Batch, InboxItem, Store, start_id
 
 POLL_FIRST_S = 0.005
 POLL_MAX_S = 0.25
@@ -67,7 +67,7 @@ class RemoteGateway:
             return RecordFact(facts.RunStarted(row.definition, args, kwargs, row.version, begun.seed, end_us=begun.end_us))
 
         row.partition = slice_of(row.id, list(range(self.store.traits.partitions)))
-        batch, _ = self._posting(row.id, f"{row.id}#start", message)
+        batch, _ = self._posting(row.id, start_id(row.id), message)
         batch.durability = row.durability
         batch.starts.append(row)
         if request.replaces:

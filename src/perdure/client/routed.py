@@ -1,6 +1,7 @@
 """The way to the node that has the run: this process's if it is that one, else through the store."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from copy import copy
 from typing import TypeVar
 
 import msgspec
@@ -34,11 +35,12 @@ class RoutedGateway:
             return await ask(self._remote)
 
     async def start(self, request: StartRequest) -> RunRow | None:
+        asked = copy(request.row)  # A node makes the row its own, and would leave in it what became of a start that was never written.
         try:
             return await self._local.start(request)
         except RunElsewhere:
             # The node may have been fenced after the start was written: the run of that id is this one then.
-            return await self._remote.start(msgspec.structs.replace(request, is_checked=True))
+            return await self._remote.start(msgspec.structs.replace(request, row=asked, is_checked=True))
 
     async def signal(self, run: RunId, signal: Signalled) -> None:
         await self._first(lambda gateway: gateway.signal(run, signal))

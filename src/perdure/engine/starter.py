@@ -21,7 +21,7 @@ from perdure.model.run import RunRow, Status
 from perdure.model.stimulus import Begun
 from perdure.ports.clock import Entropy
 from perdure.ports.definitions import Definitions
-from perdure.ports.store import Consequences, InboxItem
+from perdure.ports.store import Consequences, InboxItem, start_id
 
 if TYPE_CHECKING:
     from perdure.engine.pump import Pump
@@ -103,7 +103,7 @@ class Starter:
         item = post(
             batch,
             row.id,
-            f"{row.id}#start",
+            start_id(row.id),
             row.created_us,
             lambda attachments: RecordFact(fact_of_stimulus(begun, attachments, told)),
             inline_max=self._tools.limits.payload_inline_max,

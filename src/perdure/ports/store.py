@@ -76,6 +76,11 @@ class Consequences(Struct):
     posts: list[tuple[RunId, str]] = field(default_factory=list)
 
 
+def start_id(run: RunId) -> str:
+    """Give the id of the message in which a run's own start lies, where it is not begun with its row."""
+    return f"{run}#start"
+
+
 class Batch(Struct):
     """Everything of one commit, of any number of runs. ``epoch`` is ``None`` for writers that are not nodes: starts, posts and blobs only.
 
@@ -116,10 +121,16 @@ class Batch(Struct):
         return found
 
     def posts_without(self, dropped: Collection[RunId]) -> list[InboxItem]:
-        """Give the posts of a batch of which these starts are not written: none from or to them, and the refusals of those taken."""
-        fallen = {post for run in dropped if run in self.led_to for post in self.led_to[run].posts}
-        refusals = [self.refusals[run] for run in dropped if run in self.refusals]
-        return [item for item in (*self.posts, *refusals) if item.run not in dropped and (item.run, item.id) not in fallen]
+        """Give the posts of a batch of which these starts are not written: neither their own beginnings nor what they asked of others.
+
+        What others say to a run of that id is kept: it is for the one that is there. The starts that were taken are refused, but not to a
+        starter that was dropped itself.
+        """
+        consequences = [self.led_to[run] for run in dropped if run in self.led_to]
+        fallen = {post for consequence in consequences for post in consequence.posts} | {(run, start_id(run)) for run in dropped}
+        orphans = {run for consequence in consequences for run in consequence.starts}
+        refusals = [self.refusals[run] for run in dropped if run in self.refusals and run not in orphans]
+        return [*(item for item in self.posts if (item.run, item.id) not in fallen), *refusals]
 
 
 class BlobUse(Struct, frozen=True, gc=False):
@@ -186,7 +197,7 @@ class Writer(Protocol):
 
         Gives the existing rows of the starts in ``checked`` whose id was taken.
 
-        A taken start is dropped together with its journal rows, its changes, posts to it, and what it led to, other starts included: these
+        A taken start is dropped with its journal rows, its changes, its `start_id`, and what it led to, other starts included: these
         are given with the row that was in the first one's way. Its refusal is posted, unless that is for a run that was dropped too.
         Raises `LeaseLost`, `StoreUnavailable`.
         """

@@ -7,7 +7,7 @@ import pytest
 from perdure.model.errors import LeaseLost
 from perdure.model.ids import CallName, RunId
 from perdure.model.run import HELD, RunChange, Status
-from perdure.ports.store import Batch, Consequences, Heartbeat, Reply, RunQuery, Store
+from perdure.ports.store import Batch, Consequences, Heartbeat, Reply, RunQuery, Store, start_id
 from perdure.testing.conformance.harness import StoreHarness, change, every, journal, message, promise, put, start, step, take
 
 A, B = RunId("a"), RunId("b")
@@ -70,11 +70,13 @@ class CommitPromises(StoreHarness):
         await store.commit(Batch(starts=[start("a", tags=("old",))], rows=[step("a", 1, b"[1]")]))
         batch = Batch(starts=[start("a", created_us=9, tags=("new",)), start("b")], checked={A, B})
         batch.rows = [step("a", 1, b"[9]"), step("b", 1), step("a", 2)]
-        batch.changes, batch.posts = [change("a", Status.FAILED), change("b")], [message("a", "m"), message("b", "m")]
+        batch.changes = [change("a", Status.FAILED), change("b")]
+        # What others say to a run of that id is for the one that is there.
+        batch.posts = [message("a", start_id(A)), message("a", "m"), message("b", "m")]
         batch.blobs, batch.replies = {"h": b"x"}, [Reply("q", 1, b"")]
         assert await store.commit(batch) == {A: start("a", tags=("old",))}
         old, new = sorted(await store.load([A, B]), key=lambda loaded: loaded.row.id)
-        assert (old.row, [row.facts for row in old.transitions], old.inbox) == (start("a", tags=("old",)), [b"[1]"], [])
+        assert (old.row, [row.facts for row in old.transitions], old.inbox) == (start("a", tags=("old",)), [b"[1]"], [message("a", "m")])
         assert (new.row.status, len(new.transitions), len(new.inbox)) == (Status.WAITING, 1, 1)
         assert (await store.find(RunQuery(tag="new")), await store.blobs(["h"])) == ([], {"h": b"x"})
         assert await store.reply("q") is not None
@@ -86,7 +88,8 @@ class CommitPromises(StoreHarness):
         await store.commit(Batch(starts=[start("a"), start("b")], checked={A, B}, refusals=refusals))
         assert [(item.run, item.id) for item in await store.addressed(every(store), 10)] == [("up", "no a")]
         # Whoever was to hear of it was dropped as well: the run of that id is another one.
-        await store.commit(Batch(starts=[start("up"), start("b")], checked={RunId("up"), B}, refusals=refusals))
+        led_to = {RunId("up"): Consequences([B])}
+        await store.commit(Batch(starts=[start("up"), start("b")], checked={RunId("up"), B}, refusals=refusals, led_to=led_to))
         assert [(item.run, item.id) for item in await store.addressed(every(store), 10)] == [("up", "no a"), ("x", "no up")]
 
     @promise

@@ -6,7 +6,7 @@ import pytest
 
 from perdure.model.ids import CallName, RunId
 from perdure.model.run import Status
-from perdure.ports.store import Batch, Heartbeat, Hint, Reply, Store
+from perdure.ports.store import Batch, Heartbeat, Hint, Reply, Store, start_id
 from perdure.testing.conformance.harness import StoreHarness, change, every, journal, message, promise, put, start, step, take
 
 A, B = RunId("a"), RunId("b")
@@ -54,7 +54,7 @@ class ManyWritersPromises(StoreHarness):
         epoch = await take(store)
         await put(store, start("a"), start("b"))
         batch = Batch(epoch, [start("a", created_us=9), start("c")], {A}, [step("b", 1), step("a", 1), step("c", 1)])
-        batch.changes, batch.posts = [change("b", wake_us=4), change("a", wake_us=5)], [message("b", "m"), message("a", "n")]
+        batch.changes, batch.posts = [change("b", wake_us=4), change("a", wake_us=5)], [message("b", "m"), message("a", start_id(A))]
         batch.consumed, batch.replies = [(B, "gone")], [Reply("q", 1, b"")]
         assert await store.commit(batch) == {A: start("a")}
         assert [len(await journal(store, run)) for run in ("a", "b", "c")] == [0, 1, 1]

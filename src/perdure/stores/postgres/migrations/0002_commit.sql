@@ -214,7 +214,7 @@ begin
         from unnest(post_run, post_id, post_at::bigint[], post_body, post_data)
             with ordinality as m (run, id, at_us, body, data, position)
         join {schema}.run as o on o.id = m.run
-        where not m.run = any (taken)
+        where not (m.run = any (taken) and m.id = m.run || '#start')
         order by m.position
         on conflict (run, id) do nothing;
     end if;
