@@ -3,8 +3,8 @@
 PerdureError
 ├── NotFound ............ the thing named does not exist          RunNotFound CallNotFound DefinitionNotFound DefinitionAmbiguous
 │                                                                 NamespaceNotFound
-├── Conflict ............ it exists in another state        RunConflict SignalConflict RunEnded NotRetryable CallClosed DefinitionConflict
-│                                                                 NodeIsLive NamespaceExists NamespaceNotEmpty
+├── Conflict ............ it exists in another state        RunConflict SignalConflict UpdateConflict RunEnded NotRetryable CallClosed
+│                                                                 DefinitionConflict NodeIsLive NamespaceExists NamespaceNotEmpty
 ├── Invalid ............. the input is wrong; do not try again    InvalidOption InvalidArguments InvalidValue InvalidExport CorruptJournal
 ├── Unavailable ......... try again later                         StoreUnavailable EngineClosed AnswerOverdue
 ├── LeaseLost ........... another node has the runs now
@@ -81,6 +81,13 @@ class NotRetryable(Conflict):
 
 class SignalConflict(Conflict):
     text = "A signal with id {id!r} was sent to run {run!r} before with other content. Use a new id for a new signal."
+
+
+class UpdateConflict(Conflict):
+    text = (
+        "An update with id {id!r} was sent to run {run!r} before with another method or other arguments; this one ({method!r}) was not done. "
+        "Use a new id for a new update."
+    )
 
 
 class CallClosed(Conflict):
