@@ -133,8 +133,8 @@ class RemoteGateway:
         asked = asked_of(update)
 
         def message(attachments: Attachments) -> AnyMessage:
-            named = update.is_named, update.digest, update.id
-            return RequestUpdate(update.method, *_placed(update.args, update.kwargs, attachments), *named)
+            args, kwargs = _placed(update.args, update.kwargs, attachments)
+            return RequestUpdate(update.method, args, kwargs, update.is_named, update.digest, update.id)
 
         # An inbox keeps one message of an id and a store one reply: updates that differ in content need messages that differ in id.
         id = f"{update.id}~{update.digest[:DIGEST_DIGITS]}" if update.digest else update.id

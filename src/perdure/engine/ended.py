@@ -19,7 +19,8 @@ PAGE = 500
 async def recall(store: Reader, row: RunRow, stimulus: Stimulus) -> Content | None:
     """Give the answer that an update had, ``None`` for a signal that was taken: both sent again, under the id that their sender chose.
 
-    Raises what the update raised, `SignalConflict` or `UpdateConflict` for other content, and `RunEnded` for all that the journal does not know.
+    Raises what the update raised, `SignalConflict` or `UpdateConflict` for other content, and `RunEnded` for all that the journal does
+    not know.
     """
     if isinstance(stimulus, Signalled) and stimulus.is_named and await _knows_signal(store, row, stimulus):
         return None
