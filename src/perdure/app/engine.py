@@ -56,8 +56,7 @@ class Engine:
     store, and one of them takes over when the node ends. ``codecs`` change payloads on their way to the store, in order; ``known_codecs``
     are only read with (keys that were rotated out). ``drain``: how long `close` waits for attempts under way. ``threads``: plain actions
     that run at once. ``is_client``: never become the node. ``retention``: how long runs that have ended are kept. ``namespace``: a store
-    apart under the same URL, whose own limits and retention go before the engine's. ``chaos``: for soak tests, chances of faults, such as
-    ``"storage=0.05,suicide=0.01,slow=0.1,seed=7"``: calls of the store fail or are late, and the process dies after a commit.
+    apart under the same URL, whose own limits and retention go before the engine's. ``chaos``: chances of faults, for soak tests.
     """
 
     def __init__(
