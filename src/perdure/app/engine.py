@@ -85,8 +85,7 @@ class Engine:
         self._registry = (registry or default_registry).bound()
         self._registry.build_in(TASK)
         self._opening = Opening(store, namespace, chaos)
-        self._store = self._opening.store
-        self._owns_store = isinstance(store, str)
+        self._store, self._owns_store = self._opening.store, isinstance(store, str)
         self._clock: Clock = clock or SystemClock()
         self._entropy: Entropy = entropy or SystemEntropy()
         self._drain_us, self._lease_us = span_us(drain), span_us(lease)
