@@ -209,6 +209,7 @@ class Engine:
         threads: int = 32,
         name: str | None = None,
         is_client: bool = False,
+        chaos: str | None = None,
         clock: Clock | None = None,
         entropy: Entropy | None = None,
     ) -> None:
@@ -226,6 +227,7 @@ class Engine:
             threads=threads,
             name=name,
             is_client=is_client,
+            chaos=chaos,
             clock=clock,
             entropy=entropy,
         )

@@ -86,7 +86,7 @@ async def test_updates_of_one_id_to_two_runs_each_get_their_own_answer() -> None
         first, second = [await client.start(purse.options(id=name)) for name in ("first", "second")]
         assert await first.update(Purse.put, 1, update_id="once") == 1
         assert await second.update(Purse.put, 2, update_id="once") == 2
-        assert [await run.update(Purse.put, 9, update_id="once") for run in (first, second)] == [1, 2]
+        assert [await run.update(Purse.put, coins, update_id="once") for run, coins in ((first, 1), (second, 2))] == [1, 2]
 
 
 async def test_an_update_whose_run_moves_to_another_node_is_answered_there_and_not_refused_here() -> None:

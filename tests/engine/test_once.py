@@ -202,9 +202,9 @@ async def test_what_an_ended_run_knows_by_its_id_is_answered_again_and_the_rest_
         assert await run.update(Last.say, "end", update_id="last") == "end!"
         assert await run.result() == 2
         again = (client if is_remote else node).get("r")
-        assert [await again.update("say", "?", update_id=id) for id in ("old", "last")] == [f"{large}!", "end!"]
+        assert [await again.update("say", text, update_id=id) for id, text in (("old", large), ("last", "end"))] == [f"{large}!", "end!"]
         with pytest.raises(ValueError, match="bad word"):
-            await again.update("say", "?", update_id="bad")
+            await again.update("say", "bad", update_id="bad")
         await again.send(word, "go on", id="s")
         with pytest.raises(SignalConflict):
             await again.send(word, "other", id="s")

@@ -56,7 +56,7 @@ class Engine:
     store, and one of them takes over when the node ends. ``codecs`` change payloads on their way to the store, in order; ``known_codecs``
     are only read with (keys that were rotated out). ``drain``: how long `close` waits for attempts under way. ``threads``: plain actions
     that run at once. ``is_client``: never become the node. ``retention``: how long runs that have ended are kept. ``namespace``: a store
-    apart under the same URL, whose own limits and retention go before the engine's.
+    apart under the same URL, whose own limits and retention go before the engine's. ``chaos``: chances of faults, for soak tests.
     """
 
     def __init__(
@@ -75,6 +75,7 @@ class Engine:
         threads: int = 32,
         name: str | None = None,
         is_client: bool = False,
+        chaos: str | None = None,
         clock: Clock | None = None,
         entropy: Entropy | None = None,
     ) -> None:
@@ -83,9 +84,8 @@ class Engine:
         self._serializer = Serializer(codecs, known_codecs, self._limits.payload_bytes_max)
         self._registry = (registry or default_registry).bound()
         self._registry.build_in(TASK)
-        self._opening = Opening(store, namespace)
-        self._store = self._opening.store
-        self._owns_store = isinstance(store, str)
+        self._opening = Opening(store, namespace, chaos)
+        self._store, self._owns_store = self._opening.store, isinstance(store, str)
         self._clock: Clock = clock or SystemClock()
         self._entropy: Entropy = entropy or SystemEntropy()
         self._drain_us, self._lease_us = span_us(drain), span_us(lease)

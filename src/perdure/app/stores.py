@@ -5,6 +5,7 @@ from pathlib import Path
 from perdure.model.errors import InvalidOption, NamespaceNotFound, Unsupported
 from perdure.ports.namespaces import Namespaces
 from perdure.ports.store import Store
+from perdure.stores.chaos import ChaosStore, chaos_of
 from perdure.stores.memory import MemoryStore
 from perdure.stores.sqlite import SqliteStore
 from perdure.stores.sqlite.namespaces import SqliteNamespaces
@@ -47,13 +48,17 @@ def open_namespaces(url: str) -> Namespaces:
 
 
 class Opening:
-    """An engine's store: the one that it is given, that its URL names, or the one of a namespace there."""
+    """An engine's store: the one that it is given, that its URL names, or the one of a namespace there; with ``chaos``, such a
+    store with faults (`perdure.stores.chaos`).
+    """
 
-    def __init__(self, store: str | Store, namespace: str | None) -> None:
+    def __init__(self, store: str | Store, namespace: str | None, chaos: str | None = None) -> None:
         self._namespace = namespace
         self._namespaces = None if namespace is None else open_namespaces(_url_of(store, namespace))
         url = store if namespace is None or self._namespaces is None else self._namespaces.url_of(namespace)
         self.store: Store = open_store(url) if isinstance(url, str) else url
+        if chaos is not None:
+            self.store = ChaosStore(self.store, chaos_of(chaos))
 
     async def check(self) -> None:
         """Raise `NamespaceNotFound` if the namespace is not there."""

@@ -56,7 +56,15 @@ def _serve_alone(files: Sequence[str], plan: Plan, place: Place, *, is_quiet: bo
     modules = load(files)
     _log(is_quiet=is_quiet, name=plan.name if plan.supervised else None)
     drain = plan.drain or settings().drain
-    engine = Engine(place.url, namespace=place.namespace, drain=drain, threads=plan.threads, name=plan.name, is_client=plan.is_client)
+    engine = Engine(
+        place.url,
+        namespace=place.namespace,
+        drain=drain,
+        threads=plan.threads,
+        name=plan.name,
+        is_client=plan.is_client,
+        chaos=plan.chaos,
+    )
     engine.check_names()
     code = run_loop(lambda: _Service(engine, engine.store.name, modules, plan).run(), plan.loop)
     if code is not Exit.OK:

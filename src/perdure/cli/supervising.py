@@ -44,6 +44,9 @@ class Plan:
         int | None, Parameter(help="Answer GET /live and /ready there; the second process at the next port, and so on.")
     ] = None
     health_host: Annotated[str, Parameter(help="The address on which --health-port is open.")] = "127.0.0.1"
+    chaos: Annotated[
+        str | None, Parameter(help="For soak tests, never in production: chances of faults, such as storage=0.05,suicide=0.01,slow=0.1.")
+    ] = None
     supervised: Annotated[bool, Parameter(show=False, negative="")] = False
 
     @property
@@ -64,7 +67,13 @@ class Plan:
 
     def arguments(self) -> list[str]:
         """Give the options that all processes share, as they stand on a command line."""
-        given = [("--drain", self.drain), ("--threads", str(self.threads)), ("--loop", self.loop), ("--roles", self.roles)]
+        given = [
+            ("--drain", self.drain),
+            ("--threads", str(self.threads)),
+            ("--loop", self.loop),
+            ("--roles", self.roles),
+            ("--chaos", self.chaos),
+        ]
         return [text for option, value in given if value is not None for text in (option, value)]
 
 

@@ -45,7 +45,7 @@ class Gateway(Protocol):
         ...
 
     async def update(self, run: RunId, update: Updated) -> Content:
-        """Give the update's answer; raises what the update or its validator raised."""
+        """Give the update's answer; raises what the update or its validator raised, and `UpdateConflict`."""
         ...
 
     async def query(self, run: RunId, method: str, args: Sequence[Content], kwargs: dict[str, Content]) -> Content:

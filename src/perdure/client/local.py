@@ -26,11 +26,10 @@ class LocalGateway:
         return await self._desk.start(request.row, request.begun, is_checked=request.is_checked, replaces=request.replaces)
 
     async def signal(self, run: RunId, signal: Signalled) -> None:
-        await self._desk.tell(run, signal)
+        await self._desk.signal(run, signal)
 
     async def update(self, run: RunId, update: Updated) -> Content:
-        answer: Content = await self._desk.tell(run, update)
-        return answer
+        return await self._desk.update(run, update)
 
     async def query(self, run: RunId, method: str, args: Sequence[Content], kwargs: dict[str, Content]) -> Content:
         return await self._desk.query(run, method, args, kwargs)

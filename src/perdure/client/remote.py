@@ -41,6 +41,8 @@ POLL_FIRST_S = 0.005
 POLL_MAX_S = 0.25
 """The longest pause where nobody is heard; a store that many share is asked as rarely as an idle node asks it."""
 
+DIGEST_DIGITS = 16
+
 
 class RemoteGateway:
     """``patience_us``: how long an answer is waited for before `AnswerOverdue`."""
@@ -131,14 +133,17 @@ class RemoteGateway:
         asked = asked_of(update)
 
         def message(attachments: Attachments) -> AnyMessage:
-            return RequestUpdate(update.method, *_placed(update.args, update.kwargs, attachments), update.is_named)
+            args, kwargs = _placed(update.args, update.kwargs, attachments)
+            return RequestUpdate(update.method, args, kwargs, update.is_named, update.digest, update.id)
 
+        # An inbox keeps one message of an id and a store one reply: updates that differ in content need messages that differ in id.
+        id = f"{update.id}~{update.digest[:DIGEST_DIGITS]}" if update.digest else update.id
         try:
-            await self._post(run, update.id, message, asked)
+            await self._post(run, id, message, asked)
         except RunEnded:
             answer = await recall(self.store, await self._row(run), update)
         else:
-            answer = await self._answer(run, update.id, asked)
+            answer = await self._answer(run, id, asked)
         return answer if answer is not None else Content("json", b"null")
 
     async def query(self, run: RunId, method: str, args: Sequence[Content], kwargs: dict[str, Content]) -> Content:

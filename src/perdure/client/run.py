@@ -114,13 +114,17 @@ class Run(Generic[R]):
     @overload
     async def update(self, update: str, *args: Any, update_id: str | None = None, **kwargs: Any) -> Any: ...
     async def update(self, update: Any, *args: Any, **kwargs: Any) -> Any:
-        """Give the update's answer; raises what it or its validator raised. The same ``update_id`` takes effect once."""
+        """Give the update's answer; raises what it or its validator raised. The same ``update_id`` takes effect once, and
+        gives the same answer; with another method or other arguments it raises `UpdateConflict`.
+        """
         update_id: str | None = kwargs.pop("update_id", None)
         name: str = update if isinstance(update, str) else update.function.__name__
         what = f"an argument of the update {name!r}"
         contents = tuple(self._serializer.encode(value, what) for value in args)
         keywords = {key: self._serializer.encode(value, what) for key, value in kwargs.items()}
-        answer = await self._gateway().update(self.id, Updated(update_id or self._token(), name, contents, keywords, update_id is not None))
+        digest = "" if update_id is None else self._serializer.digest((name, len(args), *args), kwargs)
+        asked = Updated(update_id or self._token(), name, contents, keywords, update_id is not None, digest)
+        answer = await self._gateway().update(self.id, asked)
         return self._serializer.decode(answer)
 
     @overload

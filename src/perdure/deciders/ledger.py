@@ -82,7 +82,7 @@ class Ledger:
         self.unread: dict[str, tuple[facts.SignalReceived, bytes | None]] = {}
         self.unread_counts: Counter[str] = Counter()
         self.named_signals: dict[str, str] = {}
-        self.named_updates: set[str] = set()
+        self.named_updates: dict[str, str] = {}
         self.is_cancelling = False
         self.end_us: int | None = None
         self.updates: dict[str, facts.UpdateCompleted | facts.UpdateFailed | None] = {}
@@ -254,7 +254,7 @@ def _child_started(ledger: Ledger, fact: facts.ChildStarted, at_us: int, data: b
 def _update_accepted(ledger: Ledger, fact: facts.UpdateAccepted, at_us: int, data: bytes | None) -> None:
     ledger.updates[fact.id] = None
     if fact.is_named:
-        ledger.named_updates.add(fact.id)
+        ledger.named_updates[fact.id] = fact.digest
 
 
 def _update_answered(ledger: Ledger, fact: Any, at_us: int, data: bytes | None) -> None:
@@ -267,7 +267,7 @@ def _started(ledger: Ledger, fact: facts.RunStarted, at_us: int, data: bytes | N
     ledger.end_us = fact.end_us
     for answer in fact.answered:
         ledger.updates[answer.id] = answer
-        ledger.named_updates.add(answer.id)
+        ledger.named_updates[answer.id] = fact.asked.get(answer.id, "")
     for signal in fact.carried:
         _signal_received(ledger, signal, at_us, data)
 

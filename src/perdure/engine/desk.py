@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from perdure.deciders.decider import BranchPlace, Definition
 from perdure.deciders.ledger import OpenCall
 from perdure.engine import news
+from perdure.engine.admission import Admission
 from perdure.engine.dispatcher import retried_outcome
-from perdure.engine.ended import recall
+from perdure.engine.ended import asked_of, recall
 from perdure.engine.live import Arrival, LiveRun, Phase
 from perdure.engine.record import Told
 from perdure.model.call import ActionSpec
@@ -39,14 +40,22 @@ class Desk:
         self._node = node
         self._starts: dict[RunId, asyncio.Future[RunRow | None]] = {}
         self._tells: set[asyncio.Future[Any]] = set()
+        self.admission = Admission(node.around.tools.limits, node.around.clock)
         node.pump.on_refused = self._on_refused
         node.pump.on_commit = self._on_commit
 
     async def start(self, row: RunRow, begun: Begun, *, is_checked: bool, replaces: bool = False) -> RunRow | None:
         """The run is durable; gives the row that was there before if its id was taken. ``replaces``: one that has ended gives way.
 
-        Raises `RunElsewhere` while this node has no partition to put it in.
+        Raises `RunElsewhere` while this node has no partition to put it in, and `Overloaded`.
         """
+        entered_us = self.admission.enter(f"the start of {row.definition!r}")
+        try:
+            return await self._start(row, begun, is_checked=is_checked, replaces=replaces)
+        finally:
+            self.admission.leave(entered_us)
+
+    async def _start(self, row: RunRow, begun: Begun, *, is_checked: bool, replaces: bool) -> RunRow | None:
         self._require_open(f"the start of {row.definition!r}")
         row.partition = self._pick_partition(row.id)
         while (under_way := self._starts.get(row.id)) is not None:
@@ -101,6 +110,7 @@ class Desk:
     async def tell(self, run: RunId, stimulus: Stimulus) -> Any:
         """The stimulus is durable; for an update, gives the content of its answer. Raises `RunNotFound`, `RunEnded`, or its refusal."""
         live = await self._node.fetcher.live(run)
+        self.admission.check(live, stimulus)
         done = self.promise()
         self._node.pump.tell(live, Arrival(stimulus, done=done))
         try:
@@ -128,11 +138,20 @@ class Desk:
         return done
 
     async def signal(self, run: RunId, signal: Signalled) -> None:
-        await self.tell(run, signal)
+        """As `tell`; raises `Overloaded` too."""
+        await self._tell_admitted(run, signal)
 
     async def update(self, run: RunId, update: Updated) -> Content:
-        answer: Content = await self.tell(run, update)
+        """As `tell`; raises `Overloaded` too."""
+        answer: Content = await self._tell_admitted(run, update)
         return answer
+
+    async def _tell_admitted(self, run: RunId, stimulus: Signalled | Updated) -> Any:
+        entered_us = self.admission.enter(asked_of(stimulus))
+        try:
+            return await self.tell(run, stimulus)
+        finally:
+            self.admission.leave(entered_us)
 
     async def cancel(self, run: RunId, reason: str) -> bool:
         """The run has been asked to end; ``False`` if it has ended already."""

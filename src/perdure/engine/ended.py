@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from perdure.engine.intake import signal_digest
+from perdure.engine.intake import differs, signal_digest
 from perdure.model import fact as facts
 from perdure.model.command import AnswerUpdate
-from perdure.model.errors import RunEnded, SignalConflict
+from perdure.model.errors import RunEnded, SignalConflict, UpdateConflict
 from perdure.model.fact import decode_facts
 from perdure.model.failure import exception_of
 from perdure.model.payload import Content, content_of, digest_of
@@ -19,11 +19,12 @@ PAGE = 500
 async def recall(store: Reader, row: RunRow, stimulus: Stimulus) -> Content | None:
     """Give the answer that an update had, ``None`` for a signal that was taken: both sent again, under the id that their sender chose.
 
-    Raises what the update raised, `SignalConflict` for a signal of other content, and `RunEnded` for all that the journal does not know.
+    Raises what the update raised, `SignalConflict` or `UpdateConflict` for other content, and `RunEnded` for all that the journal does
+    not know.
     """
     if isinstance(stimulus, Signalled) and stimulus.is_named and await _knows_signal(store, row, stimulus):
         return None
-    if isinstance(stimulus, Updated) and stimulus.is_named and (answer := await _answer(store, row, stimulus.id)) is not None:
+    if isinstance(stimulus, Updated) and stimulus.is_named and (answer := await _answer(store, row, stimulus)) is not None:
         if answer.failure is not None:
             raise exception_of(answer.failure)
         return answer.content
@@ -60,15 +61,27 @@ async def _knows_signal(store: Reader, row: RunRow, signal: Signalled) -> bool:
     return False
 
 
-async def _answer(store: Reader, row: RunRow, update: str) -> AnswerUpdate | None:
+async def _answer(store: Reader, row: RunRow, update: Updated) -> AnswerUpdate | None:
     for transition, fact in await _facts(store, row):
+        if differs(update, _digest_in(fact, update.id)):
+            raise UpdateConflict(id=update.id, run=row.id, method=update.method)
         for answer in fact.answered if isinstance(fact, facts.RunStarted) else (fact,):
-            if isinstance(answer, facts.UpdateFailed) and answer.id == update:
-                return AnswerUpdate(update, failure=answer.error)
-            if isinstance(answer, facts.UpdateCompleted) and answer.id == update:
+            if isinstance(answer, facts.UpdateFailed) and answer.id == update.id:
+                return AnswerUpdate(update.id, failure=answer.error)
+            if isinstance(answer, facts.UpdateCompleted) and answer.id == update.id:
                 blobs = await store.blobs([answer.value.blob]) if answer.value.blob else {}
-                return AnswerUpdate(update, content=content_of(answer.value, transition.data, blobs))
+                return AnswerUpdate(update.id, content=content_of(answer.value, transition.data, blobs))
     return None
+
+
+def _digest_in(fact: facts.AnyFact, update: str) -> str:
+    match fact:
+        case facts.RunStarted():
+            return fact.asked.get(update, "")
+        case facts.UpdateAccepted() if fact.id == update:
+            return fact.digest
+        case _:
+            return ""
 
 
 async def _facts(store: Reader, row: RunRow) -> Sequence[tuple[Transition, facts.AnyFact]]:

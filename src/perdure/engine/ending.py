@@ -83,6 +83,7 @@ def continue_run(
     run = piece.run
     assert run.decider is not None
     piece.stopped = [*piece.stopped, *run.ledger.calls]
+    answered = _answered(piece)
     begun = Begun(
         last.args,
         last.kwargs,
@@ -90,7 +91,8 @@ def continue_run(
         tuple(run.decider.unread_signals()),
         dict(run.ledger.named_signals),
         run.ledger.end_us,
-        _answered(piece),
+        answered,
+        {answer.id: digest for answer in answered if (digest := run.ledger.named_updates[answer.id])},
     )
     definition: Definition = definitions.definition(run.row.definition)
     run.drop_mind()

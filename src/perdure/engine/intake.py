@@ -101,6 +101,9 @@ class Intake:
         return True
 
     def _accepts_update(self, run: LiveRun, arrival: Arrival, update: Updated) -> bool:
+        if differs(update, _known_digest(run, update.id)):
+            arrival.refuse(errors.UpdateConflict(id=update.id, run=run.id, method=update.method))
+            return False
         answered = run.answers.get(update.id)
         if answered is not None:
             answer_update(arrival, answered)
@@ -119,6 +122,19 @@ class Intake:
 def signal_digest(signal: Signalled) -> str:
     """Give the hash by which a signal that is sent again is compared."""
     return signal.digest or sha256(signal.content.data).hexdigest()
+
+
+def differs(update: Updated, known: str) -> bool:
+    """Tell whether an update is another than the one of its id that is ``known``; where either has no digest, nobody can tell."""
+    return bool(known and update.digest) and known != update.digest
+
+
+def _known_digest(run: LiveRun, update: str) -> str:
+    """The ledger does not know yet of an update that came a moment ago, in the same transition; whoever waits for it does."""
+    for waiter in run.update_waiters.get(update, ()):
+        if isinstance(waiter.stimulus, Updated):
+            return waiter.stimulus.digest
+    return run.ledger.named_updates.get(update, "")
 
 
 def _identity(arrival: Arrival) -> Hashable:

@@ -72,7 +72,7 @@ def stimulus_arrival(letter: Letter, blobs: dict[str, bytes]) -> Arrival | None:
         case messages.RequestUpdate():
             args = tuple(content(payload) for payload in message.args)
             kwargs = {name: content(payload) for name, payload in message.kwargs.items()}
-            return Arrival(Updated(letter.item.id, message.method, args, kwargs, message.is_named))
+            return Arrival(Updated(message.id or letter.item.id, message.method, args, kwargs, message.is_named, message.digest))
         case messages.RequestCancel():
             return Arrival(CancelAsked(message.reason))
         case messages.EndChild():

@@ -56,6 +56,7 @@ def fact_of_stimulus(stimulus: Stimulus, attachments: Attachments, told: Told = 
                 seen=stimulus.seen,
                 end_us=stimulus.end_us,
                 answered=tuple([_answer(answer, attachments) for answer in stimulus.answered]),
+                asked=stimulus.asked,
             )
         case Updated():
             return facts.UpdateAccepted(
@@ -64,6 +65,7 @@ def fact_of_stimulus(stimulus: Stimulus, attachments: Attachments, told: Told = 
                 _place_all(stimulus.args, attachments),
                 _place_named(stimulus.kwargs, attachments),
                 stimulus.is_named,
+                stimulus.digest,
             )
         case CancelAsked():
             return facts.CancelRequested(stimulus.reason)
@@ -152,6 +154,7 @@ def _begun(fact: facts.RunStarted, content: ContentOf) -> Begun:
         fact.seen,
         fact.end_us,
         tuple([_answered(answer, content) for answer in fact.answered]),
+        fact.asked,
     )
 
 
@@ -175,6 +178,7 @@ _STIMULUS_READERS: dict[type, Callable[[Any, ContentOf], Stimulus]] = {
         tuple([content(value) for value in fact.args]),
         {name: content(value) for name, value in fact.kwargs.items()},
         fact.is_named,
+        fact.digest,
     ),
     facts.CancelRequested: lambda fact, _: CancelAsked(fact.reason),
 }

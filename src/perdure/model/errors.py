@@ -3,10 +3,10 @@
 PerdureError
 ├── NotFound ............ the thing named does not exist          RunNotFound CallNotFound DefinitionNotFound DefinitionAmbiguous
 │                                                                 NamespaceNotFound
-├── Conflict ............ it exists in another state        RunConflict SignalConflict RunEnded NotRetryable CallClosed DefinitionConflict
-│                                                                 NodeIsLive NamespaceExists NamespaceNotEmpty
+├── Conflict ............ it exists in another state        RunConflict SignalConflict UpdateConflict RunEnded NotRetryable CallClosed
+│                                                                 DefinitionConflict NodeIsLive NamespaceExists NamespaceNotEmpty
 ├── Invalid ............. the input is wrong; do not try again    InvalidOption InvalidArguments InvalidValue InvalidExport CorruptJournal
-├── Unavailable ......... try again later                         StoreUnavailable EngineClosed AnswerOverdue
+├── Unavailable ......... try again later                         StoreUnavailable EngineClosed AnswerOverdue Overloaded
 ├── LeaseLost ........... another node has the runs now
 ├── NonDeterministic .... workflow code cannot be replayed        ForbiddenInWorkflow ReplayMismatch
 ├── Unsupported ......... this product or version cannot do it
@@ -83,6 +83,13 @@ class SignalConflict(Conflict):
     text = "A signal with id {id!r} was sent to run {run!r} before with other content. Use a new id for a new signal."
 
 
+class UpdateConflict(Conflict):
+    text = (
+        "An update with id {id!r} was sent to run {run!r} before with another method or other arguments; "
+        "this one ({method!r}) was not done. Use a new id for a new update."
+    )
+
+
 class CallClosed(Conflict):
     text = "The call {key!r} is not waiting for an outside outcome: {found}. The first outcome stands; this one was dropped."
 
@@ -143,6 +150,15 @@ class EngineClosed(Unavailable):
 
 class AnswerOverdue(Unavailable):
     text = "No node answered {asked} within {span}. Is 'perdure serve' running on this store? The request may still be carried out."
+
+
+class Overloaded(Unavailable):
+    """Fields: ``retry_after`` (`timedelta`), ``limit`` (its name), ``found`` and ``allowed``."""
+
+    text = (
+        "{asked} was not taken: {found} requests wait for the store already; the limit {limit} is {allowed}. "
+        "Nothing of it was done; try again in {span}."
+    )
 
 
 class LeaseLost(PerdureError):

@@ -19,7 +19,7 @@ class Fact(Struct, frozen=True, omit_defaults=True, gc=False, tag_field="fact", 
 class RunStarted(Fact, frozen=True, gc=False):
     """The run (or its next incarnation) began. ``carried``: signals not yet read by the incarnation before. ``seen``: digests of
     the signals that were sent with an id, by id. ``end_us``: when the run must have ended. ``answered``: updates
-    that were sent with an id and have their answer.
+    that were sent with an id and have their answer. ``asked``: digests of these, by id.
     """
 
     definition: str
@@ -31,6 +31,7 @@ class RunStarted(Fact, frozen=True, gc=False):
     seen: dict[str, str] = {}
     end_us: int | None = None
     answered: tuple["UpdateCompleted | UpdateFailed", ...] = ()
+    asked: dict[str, str] = {}
 
 
 class ActionScheduled(Fact, frozen=True, gc=False):
@@ -208,11 +209,16 @@ class StatePublished(Fact, frozen=True, gc=False):
 
 
 class UpdateAccepted(Fact, frozen=True, gc=False):
+    """``is_named``: the sender chose ``id``; ``digest`` is then the hash of method and arguments before any codec, empty in rows that
+    were written before there was one.
+    """
+
     id: str
     method: str
     args: tuple[Payload, ...] = ()
     kwargs: dict[str, Payload] = {}
     is_named: bool = False
+    digest: str = ""
 
 
 class UpdateCompleted(Fact, frozen=True, gc=False):

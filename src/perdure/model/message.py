@@ -28,10 +28,14 @@ class SendSignal(Message, frozen=True):
 
 
 class RequestUpdate(Message, frozen=True):
+    """``id``: the update's, where the message has another: two of one id and other content must both be read, and answered apart."""
+
     method: str
     args: tuple[Payload, ...] = ()
     kwargs: dict[str, Payload] = {}
     is_named: bool = False
+    digest: str = ""
+    id: str = ""
 
 
 class AskQuery(Message, frozen=True):

@@ -19,7 +19,9 @@ class Signalled(Struct, frozen=True, gc=False):
 
 
 class Begun(Struct, frozen=True, gc=False):
-    """The run, or its next incarnation, begins. ``end_us``: when it must have ended. ``answered``: updates that take no effect again."""
+    """The run, or its next incarnation, begins. ``end_us``: when it must have ended. ``answered``: updates that take no effect again;
+    ``asked``: their digests, by id.
+    """
 
     args: tuple[Content, ...]
     kwargs: dict[str, Content]
@@ -28,6 +30,7 @@ class Begun(Struct, frozen=True, gc=False):
     seen: dict[str, str] = {}
     end_us: int | None = None
     answered: tuple[AnswerUpdate, ...] = ()
+    asked: dict[str, str] = {}
 
 
 class Succeeded(Struct, frozen=True, gc=False):
@@ -51,13 +54,16 @@ class Fired(Struct, frozen=True, gc=False):
 
 
 class Updated(Struct, frozen=True, gc=False):
-    """A client asks a running instance to change itself and to answer."""
+    """A client asks a running instance to change itself and to answer. ``is_named`` tells that the client chose the id; ``digest`` is then
+    the hash of method and arguments before any codec.
+    """
 
     id: str
     method: str
     args: tuple[Content, ...]
     kwargs: dict[str, Content]
     is_named: bool = False
+    digest: str = ""
 
 
 class CancelAsked(Struct, frozen=True, gc=False):
