@@ -12,7 +12,7 @@ from tests.surfaces.processes import Service, Shell
 
 pytestmark = pytest.mark.covers("M33")
 
-RUNS, WAVE = 40, 5
+RUNS, RUNS_MAX, WAVE = 40, 400, 5
 PATIENCE_S = 45
 DEATHS_MIN = 3
 
@@ -26,24 +26,25 @@ def test_wrong_chances_are_refused(shell: Shell) -> None:
 def test_services_under_chaos_finish_every_start_that_was_acknowledged(shell: Shell) -> None:
     crew = Crew(shell)
     acknowledged = asyncio.run(asyncio.wait_for(soak(f"sqlite:///{shell.folder}/perdure.db", crew), PATIENCE_S))
-    assert len(acknowledged) == RUNS
+    assert len(acknowledged) >= RUNS
     assert crew.deaths >= DEATHS_MIN
     assert "nothing found" in shell.ok("audit")
 
 
 async def soak(url: str, crew: "Crew") -> list[str]:
-    """Start runs while services die, and see each of them finish with the right result."""
+    """Start runs until services have died often enough, and see each of them finish with the right result."""
     async with connect(url) as client:
         keeping = asyncio.create_task(crew.keep())
         try:
-            ids, results = [], []
-            for first in range(0, RUNS, WAVE):
-                wave = [await start(client, number) for number in range(first, first + WAVE)]
+            ids: list[str] = []
+            results: list[int] = []
+            while len(ids) < RUNS or (crew.deaths < DEATHS_MIN and len(ids) < RUNS_MAX):
+                wave = [await start(client, number) for number in range(len(ids), len(ids) + WAVE)]
                 results += await asyncio.gather(*(client.get(id).result() for id in wave))
                 ids += wave
         finally:
             await crew.end(keeping)
-        assert results == [number * 2**5 for number in range(RUNS)]
+        assert results == [number * 2**5 for number in range(len(ids))]
     return ids
 
 
