@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 
+from perdure.model.durability import strongest
 from perdure.model.errors import StoreUnavailable
 from perdure.model.ids import RunId
 from perdure.model.run import RunRow
@@ -80,6 +81,5 @@ def _merged(batches: Sequence[Batch]) -> Batch:
         merged.replaced |= batch.replaced
         merged.posts += batch.posts
         merged.blobs.update(batch.blobs)
-        if batch.durability is not None and (merged.durability is None or batch.durability.rank > merged.durability.rank):
-            merged.durability = batch.durability
+        merged.durability = strongest(batch.durability, merged.durability)
     return merged

@@ -1,12 +1,11 @@
 """Reads that are tried again until the store answers. Protects runs, timers and messages from a bad moment of the store."""
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from perdure.model.errors import StoreUnavailable
-from perdure.ports.clock import Clock
+from perdure.ports.clock import Clock, pause
 
 logger = logging.getLogger("perdure.engine")
 
@@ -27,13 +26,3 @@ async def patiently(clock: Clock, read: Callable[[], Awaitable[T]]) -> T:
                 logger.warning("%s", error)
             pause_us = min(2 * pause_us, _PAUSE_MAX_US) or _PAUSE_FIRST_US
             await pause(clock, pause_us)
-
-
-async def pause(clock: Clock, span_us: int) -> None:
-    """That span has passed."""
-    over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    alarm = clock.call_at(clock.now_us() + span_us, lambda: None if over.done() else over.set_result(None))
-    try:
-        await over
-    finally:
-        alarm.cancel()

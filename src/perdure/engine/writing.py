@@ -6,7 +6,7 @@ from msgspec import UNSET, Struct
 
 from perdure.engine.live import Arrival, LiveRun
 from perdure.model.command import Command
-from perdure.model.durability import Durability
+from perdure.model.durability import strongest
 from perdure.model.fact import AnyFact, encode_facts
 from perdure.model.ids import CallName, RunId
 from perdure.model.message import AnyMessage, encode_message
@@ -39,13 +39,6 @@ def append_row(run: LiveRun, entries: Sequence[AnyFact], attachments: Attachment
     if attachments.blobs is not None:
         batch.blobs.update(attachments.blobs)
     run.ledger.apply_all(entries, now_us, data)
-
-
-def strongest(first: Durability | None, second: Durability | None) -> Durability | None:
-    """Give the class that a commit for runs of both needs."""
-    if first is None or second is None:
-        return first or second
-    return first if first.rank > second.rank else second
 
 
 def change_row(

@@ -18,3 +18,10 @@ class Durability(StrEnum):
 
 
 _RANKS = {durability: rank for rank, durability in enumerate(Durability)}
+
+
+def strongest(first: Durability | None, second: Durability | None) -> Durability | None:
+    """Give the class that a commit for runs of both needs; ``None`` is no wish."""
+    if first is None or second is None:
+        return first or second
+    return first if first.rank > second.rank else second
