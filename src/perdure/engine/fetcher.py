@@ -232,6 +232,6 @@ class Fetcher:
     def _let_go(self, run: LiveRun) -> None:
         """A stopped run is about to be loaded anew: attempts under way go on, and messages that it left lying are taken again."""
         self._node.roster.forget(run)
-        self._node.postroom.forget(run.row.id)
+        self._node.postroom.forget({run.row.id})
         if run.performances:
             self._under_way[run.row.id] = run.performances

@@ -93,7 +93,6 @@ class LiveRun:
         "row",
         "specs",
         "update_waiters",
-        "waiters",
     )
 
     def __init__(self, row: RunRow, phase: Phase) -> None:
@@ -111,7 +110,6 @@ class LiveRun:
         self.performances: dict[CallName, Performance | None] = {}
         self.details: dict[CallName, Content] = {}
         self.beats: dict[CallName, Content] = {}
-        self.waiters: list[asyncio.Future[Any]] = []
         self.update_waiters: dict[str, list[Arrival]] = {}
         self.answers: dict[str, AnswerUpdate] = {}
         self.last_us = 0

@@ -5,7 +5,7 @@ Protects from taking one twice or leaving one lying (G5, G9).
 
 import asyncio
 from collections import deque
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Sequence, Set
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from perdure.engine.node import Node
 
 ADDRESSED_MAX = 1_000
-REPLY_KEPT_US = 3_600_000_000
 
 
 class Postroom:
@@ -73,10 +72,10 @@ class Postroom:
         """The inbox of a run that was just loaded: those items that nobody has on the way yet, and those that a stopped run left lying."""
         self.take(items)
 
-    def forget(self, run: RunId) -> None:
-        """A stopped run is about to be loaded anew: its items are to be taken again."""
-        waiting = {(item.run, item.id) for item in self._lines.get(run, ())}
-        self._seen = {entry for entry in self._seen if entry[0] != run} | waiting
+    def forget(self, runs: Set[RunId]) -> None:
+        """These runs are about to be loaded anew, here or elsewhere: their items are to be taken again."""
+        waiting = {(item.run, item.id) for run in runs for item in self._lines.get(run, ())}
+        self._seen = {entry for entry in self._seen if entry[0] not in runs} | waiting
 
     def take_back(self, refused: LiveRun) -> None:
         """What was given to a run that never was, because its id was taken, goes to the run that has the id."""

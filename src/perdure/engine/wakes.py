@@ -50,13 +50,6 @@ class Wakes:
             due.append(first[1])
         return due
 
-    def take_store(self, now_us: int) -> bool:
-        """Tell whether the store has runs that are due; it must be asked then."""
-        if self.store_us is None or self.store_us > now_us:
-            return False
-        self.store_us = None
-        return True
-
     def _first(self) -> tuple[int, RunId] | None:
         while self._heap:
             due_us, run = self._heap[0]

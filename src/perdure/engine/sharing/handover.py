@@ -92,8 +92,9 @@ class Handover:
         for run in runs:
             node.roster.forget(run)
             run.drop_mind()
-            node.postroom.forget(run.row.id)
-        node.fetcher.let_go({run.row.id for run in runs})
+        ids = {run.row.id for run in runs}
+        node.postroom.forget(ids)
+        node.fetcher.let_go(ids)
         node.waits.let_go(runs)
 
 
