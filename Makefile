@@ -19,9 +19,10 @@ demo: ## Kill an image pipeline half-way and watch it finish (IMAGES=dir for you
 
 test: ## Run all tests (ARGS="-k name" for some)
 	@scripts/setup dev
-	@.venv/bin/python -m pytest -q -n 2 --dist loadfile $(ARGS)
+	@scripts/postgres
+	@.venv/bin/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-torture: ## Kill nodes and crash PostgreSQL under a bank, then audit it (SECONDS=90 SEED=number)
+torture: ## Kill nodes and crash PostgreSQL under a bank, then audit it (SECONDS=90 SEED=number ARGS="--workers amqp")
 	@scripts/setup dev
 	@.venv/bin/python -m tests.torture --seconds $(or $(SECONDS),90) $(if $(SEED),--seed $(SEED)) $(ARGS)
 

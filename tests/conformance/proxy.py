@@ -10,11 +10,13 @@ class Proxy:
     """Passes bytes on between a store and a server.
 
     ``cut_answer``: the next answer to a message that contains it is lost with all connections; the server has done the work.
-    ``cut_request``: the next such message is lost before the server sees it.
+    ``cut_request``: the next such message is lost before the server sees it. ``watched``: what to count in requests, in ``seen``.
+    ``answers`` and ``asks``: they pass while it is set.
     """
 
     def __init__(self, url: str) -> None:
         self._url = url
+        self._serving: set[asyncio.Task[None]] = set()
         self._writers: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server | None = None
         self.cut_answer: bytes | None = None
@@ -22,11 +24,18 @@ class Proxy:
         self.cuts = 0
         self.requests = 0
         self._loses_answer = False
+        self._port = 0
+        self.watched: bytes | None = None
+        self.seen = 0
+        self.answers = asyncio.Event()
+        self.answers.set()
+        self.asks = asyncio.Event()
+        self.asks.set()
 
     async def start(self) -> str:
         """Give the URL that leads through the proxy."""
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        port = self._server.sockets[0].getsockname()[1]
+        port = self._port = self._server.sockets[0].getsockname()[1]
         parts = urlsplit(self._url)
         user = parts.netloc.rpartition("@")[0]
         return urlunsplit(parts._replace(netloc=f"{user}@127.0.0.1:{port}"))
@@ -43,9 +52,28 @@ class Proxy:
             self._server.close()
         self.cut()
 
+    async def end(self) -> None:
+        """After it, nothing of it runs any more."""
+        self.asks.set()
+        self.answers.set()
+        await self.stop()
+        await asyncio.gather(*self._serving, return_exceptions=True)
+
+    async def resume(self) -> None:
+        """After `stop`, it listens again where it did."""
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self._port)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
         parts = urlsplit(self._url)
-        there_reader, there_writer = await asyncio.open_connection(parts.hostname, parts.port)
+        try:
+            there_reader, there_writer = await asyncio.open_connection(parts.hostname, parts.port)
+        except OSError:
+            writer.transport.abort()
+            return
         self._writers |= {writer, there_writer}
         try:
             await asyncio.gather(self._pass_requests(reader, there_writer), self._pass_answers(there_reader, writer))
@@ -57,7 +85,9 @@ class Proxy:
 
     async def _pass_requests(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(1 << 16):
+            await self.asks.wait()
             self.requests += 1
+            self.seen += data.count(self.watched) if self.watched else 0
             if self.cut_request is not None and self.cut_request in data:
                 self.cut_request = None
                 self.cut()
@@ -69,6 +99,7 @@ class Proxy:
 
     async def _pass_answers(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(1 << 16):
+            await self.answers.wait()
             if self._loses_answer:
                 self._loses_answer = False
                 self.cut()

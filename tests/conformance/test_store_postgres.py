@@ -39,3 +39,7 @@ class TestPostgresStoreBehindPooler(TestPostgresStore):
 
     options = "&prepared=off&notify=off"
     tells_news = False
+
+    @pytest.fixture(autouse=True)
+    def _place(self, renewed_postgres_url: str) -> None:
+        self.url = renewed_postgres_url + self.options

@@ -168,7 +168,7 @@ async def test_what_a_thread_returns_after_its_time_is_dropped_and_counted() -> 
         names = [entry.name async for entry in run.journal()]
         assert names.count("ActionCompleted") == 1
         assert env.engine.node is not None
-        performer = env.engine.node.around.performer
+        performer = env.engine.here
         assert isinstance(performer, LocalPerformer)
         assert performer._pool is not None
         await asyncio.to_thread(performer._pool.shutdown)

@@ -275,3 +275,22 @@ async def test_a_signal_of_the_wrong_type_sent_by_name_stalls_and_code_that_take
         deploy(signal("bad_go", int))
         await run.resume()
         assert await run.result() == "1"
+
+
+async def test_an_error_whose_text_is_no_unicode_ends_its_call_like_any_other(store: AnyStore) -> None:
+    registry = Registry()
+
+    @action(name="open", registry=registry)
+    async def opening() -> None:
+        raise ValueError("no file caf\udce9")
+
+    @workflow(name="opens", registry=registry)
+    async def opens() -> str:
+        try:
+            await opening()
+        except perdure.ActionFailed as error:
+            return str(error)
+        return "no error"
+
+    async with Environment(store, registry=registry) as env:
+        assert await env.engine.run(opens) == "builtins:ValueError: no file caf\\udce9"

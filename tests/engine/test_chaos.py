@@ -9,6 +9,7 @@ import pytest
 from perdure import Engine, Registry, action, workflow
 from perdure.model.errors import EngineClosed, InvalidOption, StoreUnavailable
 from perdure.model.ids import RunId
+from perdure.ports.records import RecordChange
 from perdure.ports.store import Batch, Reply
 from perdure.stores.chaos import Chaos, ChaosStore, chaos_of
 from perdure.stores.memory import MemoryStore
@@ -71,6 +72,17 @@ async def test_a_commit_fails_before_or_after_it_was_written() -> None:
             await store.commit(Batch(replies=[Reply(f"r{number}", 0, b"{}")]))
         written += len(inner._tables.replies) - before
     assert 30 < written < 70
+
+
+async def test_records_fail_before_they_were_written_and_pass_through_otherwise() -> None:
+    inner = MemoryStore()
+    with pytest.raises(StoreUnavailable, match="chaos"):
+        await ChaosStore(inner, chaos_of("storage=1,seed=1")).write([RecordChange("k", "a", b"1", expires_us=5)])
+    store = ChaosStore(inner, chaos_of("storage=0,seed=1"))
+    assert await store.scan("k") == []
+    assert await store.add("k", {"a": b"1"}, expires_us=5) == {}
+    assert (await store.write([RecordChange("k", "a", b"2", 7)]), len(await store.read("k", ["a"]))) == (["a"], 1)
+    assert (await store.expire(5, 9), await store.scan("k", prefix="a", limit=1)) == (1, [])
 
 
 class Doomed(ChaosStore):

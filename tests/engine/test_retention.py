@@ -6,6 +6,7 @@ from perdure import Engine, Retention, action, signal, workflow
 from perdure.engine import pruner
 from perdure.model.errors import InvalidOption, RunNotFound
 from perdure.model.run import Status
+from perdure.ports.records import RecordChange
 from perdure.ports.store import Batch, Reply, RunQuery
 from perdure.stores.memory import MemoryStore
 from perdure.testing.conformance.harness import start
@@ -84,3 +85,20 @@ async def test_one_round_deletes_a_bounded_number_and_the_next_follows_soon(monk
 def test_what_is_no_retention_is_refused(retention: Retention) -> None:
     with pytest.raises(InvalidOption):
         Engine("memory://", retention=retention)
+
+
+async def test_expired_records_go_by_themselves_in_bounded_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pruner, "RECORDS_TOGETHER", 3)
+    async with Environment() as env:
+        soon, later = env.clock.now_us() + 3_600_000_000, env.clock.now_us() + 7_200_000_000
+        await env.store.write([RecordChange("k", str(n), b"", expires_us=soon) for n in range(8)])
+        await env.store.write([RecordChange("k", "later", b"", expires_us=later), RecordChange("k", "never", b"")])
+        await env.advance("59m")
+        assert len(await env.store.scan("k")) == 10
+        await env.advance("3m")
+        assert len(await env.store.scan("k")) == 7, "one round"
+        for _ in range(3):
+            await env.advance("1s")
+        assert [record.key for record in await env.store.scan("k")] == ["later", "never"]
+        await env.advance("2h")
+        assert [record.key for record in await env.store.scan("k")] == ["never"]

@@ -19,8 +19,9 @@ READ_ONLY_TYPES = {"Mapping", "Sequence", "Collection", "Iterable", "AbstractSet
 
 MUTATORS = {"append", "extend", "insert", "add", "update", "setdefault", "pop", "popitem", "remove", "discard", "clear", "sort", "reverse"}
 
-# Only the settings read the environment; the demo and the benchmark are programs, not the library.
-ENVIRONMENT_READERS = ("perdure.config", "perdure.demo", "perdure.bench")
+# Only the settings read the environment; the demo and the benchmark are programs, not the library. A secret is read where it is used, from
+# the variable that its reference names.
+ENVIRONMENT_READERS = ("perdure.config", "perdure.actions.secret", "perdure.demo", "perdure.bench")
 ENVIRONMENT = {"environ", "environb", "getenv", "getenvb"}
 
 

@@ -221,3 +221,13 @@ def test_retry_policies_see_the_class_and_its_bases_most_specific_first() -> Non
         "builtins:Exception",
         "builtins:BaseException",
     )
+
+
+def test_text_with_halves_of_characters_as_names_of_files_have_can_be_written_down() -> None:
+    error = OSError(2, "gone", "caf\udce9")
+    error.add_note("near \udce9")
+    error.__cause__ = errors.ActionFailed(type="Error", message="\udce9", traceback="\udce9")
+    failure = failure_of(error)
+    assert failure.message == "[Errno 2] gone: 'caf\\udce9'"
+    assert type(travelled(error)) is errors.ActionFailed
+    assert msgspec_json.decode(msgspec_json.encode(failure), type=Failure) == failure

@@ -139,7 +139,7 @@ def release_nothing(patch: pytest.MonkeyPatch) -> None:
 
 
 PLANTED: dict[Callable[[pytest.MonkeyPatch], None], int] = {
-    ignore_the_epoch: 60,
+    ignore_the_epoch: 240,
     lose_an_inbox_row: 60,
     deliver_outcomes_twice: 20,
     forget_a_run_at_a_handover: 60,

@@ -51,6 +51,16 @@ def picture() -> bytes:
     return b"\xff\xd8 no text"
 
 
+@action
+async def sought(value: int) -> int:
+    return perdure.EMPTY
+
+
+@workflow
+async def seeking(value: int) -> int:
+    return await sought(value)
+
+
 @workflow
 async def doubled(value: int, times: int = 1) -> int:
     for _ in range(times):

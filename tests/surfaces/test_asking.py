@@ -42,6 +42,12 @@ def test_an_update_with_an_id_takes_effect_once(served: Shell) -> None:
     assert served.ok("query", "u2", "count") == "1"
 
 
+def test_a_result_with_nothing_to_pass_on_is_null_and_said_to_be_empty(served: Shell) -> None:
+    served.ok("start", "shop.py:seeking", "1", "--id", "e1")
+    assert served.ok("result", "e1") == "null"
+    assert "(empty: nothing to pass on)" in served.ok("show", "e1")
+
+
 def test_a_run_that_is_cancelled_ends_as_cancelled(served: Shell) -> None:
     served.ok("start", "shop.py:approved", "--id", "c1")
     assert served.ok("cancel", "c1", "--wait", "--reason", "too late") == "Run c1 is cancelled."

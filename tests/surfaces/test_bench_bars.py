@@ -87,3 +87,22 @@ def test_a_lone_run_waits_for_two_slower_syncs_and_no_more(slow_ms: float, is_me
 def test_memory_must_not_grow_with_the_sleepers(mb: float, is_met: bool) -> None:
     found = verdicts("W5M_1000000", result("W5M_10000", 100), result("W5M_1000000", mb))
     assert list(found.values()) == [is_met]
+
+
+@pytest.mark.parametrize(("ours", "is_met"), [(1_000.0, True), (999.0, False)])
+def test_calls_by_a_broker_are_held_to_half_of_its_raw_round_trip(ours: float, is_met: bool) -> None:
+    raw = result("calls_nats", 2_000, peer="raw")
+    assert verdicts("calls_nats", result("calls_nats", ours), raw) == {"0.5 of the raw round trip": is_met}
+    assert "2,000" in table([result("calls_nats", ours), raw])[2]
+
+
+@pytest.mark.parametrize(("ours", "expected"), [(5_000.0, (True, True)), (4_999.0, (True, False)), (3_999.0, (False, False))])
+def test_drained_calls_are_held_to_a_multiple_of_each_queue_library(ours: float, expected: tuple[bool, bool]) -> None:
+    peers = [result("calls_drain", 2_000, peer="celery"), result("calls_drain", 1_000, peer="procrastinate")]
+    found = verdicts("calls_drain", result("calls_drain", ours), *peers)
+    assert (found["2× Celery"], found["5× Procrastinate"]) == expected
+
+
+@pytest.mark.parametrize(("hour", "is_met"), [(1_000_000.0, True), (999_999.0, False)])
+def test_scraping_is_held_to_twenty_times_what_is_published(hour: float, is_met: bool) -> None:
+    assert verdicts("scrape", result("scrape", hour)) == {"1,000,000 runs/hour": is_met}

@@ -252,10 +252,15 @@ LEFT_OUT = {"crash", "node", "start_in", "store"}
 """For tests and diagnosis of the engine itself; a connection that starts in its transaction belongs to an event loop of its own."""
 
 
+def members_of(owner: type) -> dict[str, Any]:
+    """Give what a class has of its own and of the parts that it is made of."""
+    return {name: value for part in reversed(owner.__mro__) if part is not object for name, value in vars(part).items()}
+
+
 @pytest.mark.parametrize(("plain", "full"), [(blocking.Engine, perdure.Engine), (blocking.Run, perdure.Run)])
 def test_the_methods_are_those_of_the_engine_with_await(plain: type, full: type) -> None:
     def public(owner: type) -> dict[str, list[str]]:
-        members = {name: value for name, value in vars(owner).items() if not name.startswith("_") and callable(value)}
+        members = {name: value for name, value in members_of(owner).items() if not name.startswith("_") and callable(value)}
         return {name: list(inspect.signature(value).parameters) for name, value in members.items() if name not in LEFT_OUT}
 
     expected = public(full)

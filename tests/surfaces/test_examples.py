@@ -16,6 +16,7 @@ OUTPUT = {
     "children": pytest.param(
         ["2432902008176640000", "120", "-7 has no factorial", "54 runs of factorial"], marks=pytest.mark.covers("I28")
     ),
+    "greet_pack": pytest.param(["Good morning, Ann! Good morning, Bob!"], marks=pytest.mark.covers("F5")),
     "mending": pytest.param(
         [
             "reserved what o-1 needs",

@@ -12,6 +12,8 @@ from random import SystemRandom
 from tests.torture.audit import summary_of
 from tests.torture.binaries import NoServer, find_binaries, find_owner
 from tests.torture.evidence import keep_evidence
+from tests.torture.far.command import torture_workers
+from tests.torture.far.ways import WAYS
 from tests.torture.storm import Forecast, weather
 
 STORM_S = 90.0
@@ -20,6 +22,8 @@ COMPLAINTS_MAX = 40
 
 def main() -> int:
     arguments = _read_arguments()
+    if arguments.workers:
+        return torture_workers(arguments)
     try:
         find_binaries()
         find_owner()
@@ -44,6 +48,10 @@ def _read_arguments() -> argparse.Namespace:
     parser.add_argument("--kinds", nargs="*", default=[], help="only these faults")
     parser.add_argument("--fault", default="", help="a fault to plant in the nodes, to see it found")
     parser.add_argument("--work", type=float, default=0.01, help="how many seconds an action dawdles before and after what it does")
+    ways = list(WAYS)
+    parser.add_argument(
+        "--workers", nargs="*", default=[], choices=ways, help="strike workers, node and broker of these transports instead"
+    )
     return parser.parse_args()
 
 

@@ -6,6 +6,8 @@ import shutil
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.postgres import from_wheel
+
 NEEDED = ("initdb", "postgres", "pg_basebackup", "psql")
 
 
@@ -21,13 +23,15 @@ class Owner(NamedTuple):
 
 
 def find_binaries() -> Path:
-    """Give the folder of the newest installed server; raises `NoServer`."""
+    """Give the folder of the newest installed server, else of the one in the wheel; raises `NoServer`."""
     found = [Path(path).parent for path in [shutil.which("initdb")] if path]
     for pattern in ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql@*/bin"):
         root, _, rest = pattern.partition("*")
         folder, _, stem = root.rpartition("/")
         found += Path(folder).glob(f"{stem}*{rest}") if Path(folder).is_dir() else []
     whole = [folder for folder in found if all((folder / name).is_file() for name in NEEDED)]
+    if not whole and (wheel := from_wheel()) is not None:
+        whole = [wheel]
     if not whole:
         raise NoServer(f"no folder has all of {', '.join(NEEDED)}; install a PostgreSQL server (apt-get install postgresql)")
     return max(whole, key=_age)

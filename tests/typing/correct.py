@@ -11,7 +11,7 @@ from typing import Any, assert_type
 from uuid import UUID
 
 import perdure
-from perdure import Engine, Limits, Retry, Run, Status, action, blocking, query, signal, update, workflow
+from perdure import Batch, Engine, Limit, Limits, Retry, Run, Status, Worker, action, blocking, query, signal, update, workflow
 from perdure.insight import AnyReason, Entry
 from perdure.model.run import RunRow
 
@@ -41,6 +41,36 @@ def upload(image: bytes) -> str:
     perdure.attempt().heartbeat({"done": 1})
     assert_type(perdure.attempt().number, int)
     return "url"
+
+
+@action(queue="photos", version=2, runs_in="process", cost=0.1, limit=Limit(rate=5, key=lambda image: image.owner))
+def sharpen(image: bytes) -> bytes:
+    return image
+
+
+@action(batch=Batch(calls_max=100, wait="50ms", key=lambda order: order.user))
+async def insert(orders: dict[str, Decision]) -> dict[str, int]:
+    return {key: len(order.__dict__) for key, order in orders.items()}
+
+
+@action(batch=Batch(), name="insert-plainly")
+def insert_plainly(orders: dict[str, Decision]) -> dict[str, int]:
+    return {key: len(order.__dict__) for key, order in orders.items()}
+
+
+@workflow
+async def batched() -> int:
+    assert_type(await sharpen(b""), bytes)
+    assert_type(await insert_plainly(Decision(True)), int)
+    number = await insert(Decision(True))
+    assert_type(number, int)
+    return number
+
+
+async def embedded() -> None:
+    async with Worker("amqp://localhost", [insert, sharpen], slots=8, drain="10s") as worker:
+        assert_type(worker.id, str)
+        assert_type(worker.running, int)
 
 
 @action

@@ -5,7 +5,7 @@
 from dataclasses import dataclass
 
 import perdure
-from perdure import Engine, Retry, action, query, signal, update, workflow
+from perdure import Batch, Engine, Retry, action, query, signal, update, workflow
 
 
 @dataclass
@@ -26,6 +26,11 @@ def crop(image: bytes, size: int) -> bytes:
     return image[:size]
 
 
+@action(batch=Batch())
+async def insert(orders: dict[str, Decision]) -> dict[str, int]:
+    return {}
+
+
 @workflow
 async def thumbnails(url: str, sizes: list[int]) -> list[str]:
     image = await download(7)  # wrong: an argument's type
@@ -37,6 +42,8 @@ async def thumbnails(url: str, sizes: list[int]) -> list[str]:
     await crop.options(timeout="1s")(image, "1")  # wrong: options keep the signature
     await thumbnails(url, 60)  # wrong: a child's argument
     number: int = await approval.receive()  # wrong: a signal's type
+    await insert({"a": Decision(True)})  # wrong: one call has one input
+    text = (await insert(Decision(True))).lower()  # wrong: and one output
     word: str = perdure.record(lambda: 3)  # wrong: the recorded type
     return [text, word, str(number)]
 

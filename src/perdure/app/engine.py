@@ -11,10 +11,14 @@ from typing import Any, ParamSpec, Self, TypeVar, cast, overload
 
 from msgspec import structs
 
+from perdure.app.calling import Calling, Outfit
 from perdure.app.checkup import check_up
+from perdure.app.ending import CallEnds
 from perdure.app.seat import Seat
 from perdure.app.stores import Opening
+from perdure.app.wires import Wire, content_type_of
 from perdure.client.gateway import Gateway, StartRequest
+from perdure.client.named import NamedWorkflow
 from perdure.client.remote import RemoteGateway
 from perdure.client.requests import StartRequests, check_known
 from perdure.client.retrying import OnRefused, log_refused, retry_runs
@@ -29,17 +33,17 @@ from perdure.engine.node import Node, Surroundings
 from perdure.engine.reopening import Asked
 from perdure.model.codec import Codec, Serializer
 from perdure.model.duration import Span, span_us
-from perdure.model.errors import CallNotFound, EngineClosed, InvalidOption, Unsupported
-from perdure.model.failure import failure_of
-from perdure.model.ids import RunId, split_call_key
+from perdure.model.errors import EngineClosed, InvalidOption, Unsupported
+from perdure.model.ids import RunId
 from perdure.model.limits import Limits
 from perdure.model.retention import FOREVER, Retention
 from perdure.model.run import RunRow, Status
-from perdure.model.stimulus import Failed, Succeeded
 from perdure.ports.clock import Clock, Entropy
 from perdure.ports.store import RunQuery, Store
 from perdure.ports.system import SystemClock, SystemEntropy
 from perdure.ports.transactions import Transactions
+from perdure.ports.transport import Transport
+from perdure.wire.attempts import Sender
 from perdure.workers.executors import LocalPerformer
 from perdure.workers.transactional import Transactor
 
@@ -49,14 +53,17 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Engine:
+class Engine(CallEnds):
     """Runs workflows on one store. ``async with Engine("sqlite:///app.db") as engine: …``
 
     The first engine on a store is its node: it moves the runs. Others in other processes use the same methods, reach the node through the
     store, and one of them takes over when the node ends. ``codecs`` change payloads on their way to the store, in order; ``known_codecs``
     are only read with (keys that were rotated out). ``drain``: how long `close` waits for attempts under way. ``threads``: plain actions
     that run at once. ``is_client``: never become the node. ``retention``: how long runs that have ended are kept. ``namespace``: a store
-    apart under the same URL, whose own limits and retention go before the engine's. ``chaos``: chances of faults, for soak tests.
+    apart under the same URL, whose own limits and retention go before the engine's. ``transports``: URLs of brokers by which workers are
+    reached, beside the store itself. ``wire``: how calls are encoded on their way to workers. ``is_serving``: actions that are declared
+    here are performed here. ``api_url``: where the HTTP API is reached from outside, in place of ``PERDURE_API_URL``. ``chaos``: chances
+    of faults, for soak tests.
     """
 
     def __init__(
@@ -74,7 +81,11 @@ class Engine:
         patience: Span = "30s",
         threads: int = 32,
         name: str | None = None,
+        transports: Sequence[str | Transport] = (),
+        wire: Wire = "json",
+        is_serving: bool = True,
         is_client: bool = False,
+        api_url: str | None = None,
         chaos: str | None = None,
         clock: Clock | None = None,
         entropy: Entropy | None = None,
@@ -92,19 +103,23 @@ class Engine:
         self._name = name or f"{socket.gethostname()}-{os.getpid()}"
         self._threads, self._is_client = threads, is_client
         self._requests = StartRequests(self._serializer, self._registry, self._clock, self._entropy, store=self._store)
-        inline_max, patience_us = self._limits.payload_inline_max, span_us(patience)
-        self._remote = RemoteGateway(self._store, self._clock, self._entropy, inline_max=inline_max, patience_us=patience_us)
+        sender = Sender(namespace=namespace or "", node=self._name, lease_ms=self._lease_us // 1_000)
+        outfit = Outfit(transports, content_type_of(wire), self._serializer, self._limits, api_url)
+        self._calling = Calling(self._store, self._clock, sender, outfit)
+        self._is_serving = is_serving
+        patience_us = span_us(patience)
+        self._remote = RemoteGateway(self._store, self._clock, self._entropy, limits=self._limits, patience_us=patience_us)
         self._seat = Seat(self._store, self._clock, self._make_node, remote=self._remote)
+        self._here: LocalPerformer | None = None
         self._is_open = False
 
     def _make_node(self, on_lost: Callable[[BaseException], None]) -> Node:
-        transactions = cast(Transactions, self._store) if self._store.traits.is_transactional else None
-        performer = LocalPerformer(self._clock, self._serializer, self._threads, Transactor(self._store, transactions))
-        tools = Tools(self._serializer, self._limits, self._registry.bind)
-        around = Surroundings(self._store, self._clock, self._entropy, self._registry, performer, tools, self._lease_us, self._retention)
+        transactor = Transactor(self._store, cast(Transactions, self._store) if self._store.traits.is_transactional else None)
+        self._here = LocalPerformer(self._clock, self._serializer, self._threads, transactor, records=self._store)
+        routed = self._calling.performer(self._here, is_serving=self._is_serving)
+        tools = Tools(self._serializer, self._limits, self._registry.bind, self._registry.definition)
+        around = Surroundings(self._store, self._clock, self._entropy, self._registry, routed, tools, self._lease_us, self._retention)
         return Node(around, name=self._name, on_lost=on_lost)
-
-    # Life.
 
     async def open(self) -> Self:
         """The store is open; without another node, runs move from now on. Raises `StoreUnavailable`, `Unsupported`, `NamespaceNotFound`."""
@@ -114,6 +129,7 @@ class Engine:
         _share_interpreter()
         self._is_open = True
         if not self._is_client:
+            await self._calling.open()
             await self._seat.take()
         return self
 
@@ -121,6 +137,7 @@ class Engine:
         """Attempts under way have ended, or their ``drain`` time has; everything is written; another engine may be the node at once."""
         self._is_open = False
         await self._seat.leave(drain_us=self._drain_us)
+        await self._calling.close()
         if self._owns_store:
             await self._store.close()
 
@@ -134,6 +151,7 @@ class Engine:
         """Stop at once as a killed process would, writing nothing; for tests of recovery."""
         self._is_open = False
         await self._seat.crash()
+        await self._calling.close()
 
     def check_names(self) -> None:
         """Raise `DefinitionConflict` if two workflows, or two actions, of this process share a name."""
@@ -154,6 +172,11 @@ class Engine:
         return self._seat.node
 
     @property
+    def here(self) -> LocalPerformer | None:
+        """What performs the actions of this process, ``None`` before the first node: for tests and diagnosis."""
+        return self._here
+
+    @property
     def store(self) -> Store:
         """The store, for read-only questions (`perdure.insight`), tests and diagnosis."""
         return self._store
@@ -163,15 +186,13 @@ class Engine:
             raise EngineClosed(state="closed", asked="the request")
         return self._seat.gateway or self._remote
 
-    # Runs.
-
     @overload
-    async def start(self, workflow: Workflow[P, R], *args: P.args, **kwargs: P.kwargs) -> Run[R]: ...
+    async def start(self, workflow: Workflow[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Run[R]: ...
     @overload
-    async def start(self, workflow: type[HasRun[P, R]], *args: P.args, **kwargs: P.kwargs) -> Run[R]: ...
+    async def start(self, workflow: type[HasRun[P, R]], /, *args: P.args, **kwargs: P.kwargs) -> Run[R]: ...
     @overload
-    async def start(self, workflow: str, *args: Any, **kwargs: Any) -> Run[Any]: ...
-    async def start(self, workflow: Any, *args: Any, **kwargs: Any) -> Run[Any]:
+    async def start(self, workflow: str | NamedWorkflow, /, *args: Any, **kwargs: Any) -> Run[Any]: ...
+    async def start(self, workflow: Any, /, *args: Any, **kwargs: Any) -> Run[Any]:
         """The run is durable and will finish; gives its handle, whose ``durability`` says how durable. Raises `InvalidArguments`,
         `InvalidValue`, `RunConflict`, `RunEnded`, and `Unsupported` for a class of durability that the store cannot give.
 
@@ -186,9 +207,9 @@ class Engine:
     async def start_in(self, connection: Any, workflow: Any, *args: Any, **kwargs: Any) -> Run[Any]:
         """The run starts if the open transaction of ``connection`` commits, and does not exist if it rolls back.
 
-        ``connection``: an asyncpg connection to the database of this engine's store (SQLAlchemy gives it as ``(await
-        connection.get_raw_connection()).driver_connection``). A node finds the run at its next look, some seconds after the commit at
-        most; wait for its result after the commit, not before. Raises as `start`, and `Unsupported` if the store is not in PostgreSQL.
+        ``connection``: asyncpg's, or an ``AsyncConnection`` of psycopg 3, to the database of this engine's store (SQLAlchemy gives it as
+        ``(await connection.get_raw_connection()).driver_connection``). A node finds the run some seconds after the commit at most; wait for
+        its result after the commit, not before. Raises as `start`, and `Unsupported` if the store is not in PostgreSQL.
         """
         if not self._store.traits.is_transactional:
             raise Unsupported(what=f"start_in on {self._store.name}", why="only a store in PostgreSQL shares transactions; use start(…)")
@@ -199,7 +220,7 @@ class Engine:
         return self._started(workflow, request, refused.get(request.row.id))
 
     def _started(self, workflow: Any, request: StartRequest, known: RunRow | None) -> Run[Any]:
-        run = self._handle(request.row.id, Any if isinstance(workflow, str) else workflow.definition.returns)
+        run = self._handle(request.row.id, Any if isinstance(workflow, str | NamedWorkflow) else workflow.definition.returns)
         run.durability = request.row.durability
         if known is not None:
             check_known(request, known)
@@ -263,8 +284,6 @@ class Engine:
         query = RunQuery(status=status_of(status), tag=tag, definition=definition)
         return await retry_runs(self._gateway, query, Asked(action=name_of(action)), on_refused)
 
-    # Standalone tasks.
-
     @overload
     async def dispatch(self, action: Action[P, R], *args: P.args, **kwargs: P.kwargs) -> Run[R]: ...
     @overload
@@ -284,21 +303,6 @@ class Engine:
         workflow = task_workflow(StartOptions(id=None if task_id is None else RunId(task_id), tags=tuple(task_tags)))
         run = await self.start(workflow, name, choice, *args, **kwargs)
         return self._handle(run.id, returns)
-
-    # Calls that are ended from outside.
-
-    async def complete(self, key: str, value: Any = None) -> None:
-        """The open call has this value. Raises `CallNotFound`, `CallClosed`; a value of the wrong type raises `InvalidValue` and leaves
-        the call open.
-        """
-        run, base, call = _parts_of(key)
-        await self._gateway().give_outcome(run, base, Succeeded(call, self._serializer.encode(value, f"the outcome of {key}")))
-
-    async def fail(self, key: str, error: BaseException | str) -> None:
-        """The open call ends with this error, which the workflow sees as an action's error. Raises `CallNotFound`, `CallClosed`."""
-        run, base, call = _parts_of(key)
-        failure = failure_of(error if isinstance(error, BaseException) else RuntimeError(error), is_final=True)
-        await self._gateway().give_outcome(run, base, Failed(call, failure))
 
 
 def connect(store: str | Store, **options: Any) -> Engine:
@@ -321,15 +325,8 @@ def _share_interpreter() -> None:
         sys.setswitchinterval(SWITCH_S)
 
 
-def _parts_of(key: str) -> Any:
-    parts = split_call_key(key)
-    if parts is None:
-        raise CallNotFound(key=key)
-    return parts
-
-
 def _declared(workflow: Any) -> Any:
-    if not issubclass(type(workflow), Workflow | str):
+    if not issubclass(type(workflow), Workflow | NamedWorkflow | str):
         raise InvalidOption(option="the workflow to start", found=repr(workflow), expected="what @workflow made of it, or its name")
     return workflow
 

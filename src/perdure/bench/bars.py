@@ -5,11 +5,14 @@ from statistics import median
 
 from msgspec import Struct
 
-from perdure.bench.peers import DBOS_POSTGRES, DBOS_SQLITE, RESTATE, Kind
+from perdure.bench.peers import CELERY, DBOS_POSTGRES, DBOS_SQLITE, PROCRASTINATE, RESTATE, Kind
 from perdure.bench.result import Result
 from perdure.bench.servers import POSTGRES, UNSLOWED
 
 MEMORY_BAR_MB = 300
+BROKER_SHARE = 0.5
+SCRAPED_HOUR = 20 * 50_000
+"""Twenty times what Frasty publishes of its own load."""
 LOADED_BAR = 0.01
 FLAT = 1.25
 FLAT_FAN = 1.5
@@ -17,7 +20,7 @@ FLAT_FAN = 1.5
 PRICES: Sequence[str] = ("wal_bytes_per_step", "db_commits_per_step", "round_trips_per_step", "cpu_us_per_step")
 CREW_PRICES: Sequence[str] = ("wal_bytes_per_step", "node_commits_per_step", "node_round_trips_per_step", "node_us_per_step")
 SAME = 1.25
-RATES = ("W1", "replay", "W4", "nodes", "stored", "sleepers_wake")
+RATES = ("W1", "replay", "W4", "nodes", "stored", "sleepers_wake", "calls", "scrape")
 """Of these more is better; of the others less."""
 
 
@@ -87,6 +90,8 @@ def _everywhere(figures: Figures, workload: str, store: str) -> Iterator[Bar]:
             yield Bar("not all loaded", None if loaded is None or runs is None else loaded <= max(1, runs * LOADED_BAR))
         case "sleepers_wake":
             yield at_most(f"peak of {MEMORY_BAR_MB} MB", figures.setting(workload, store, "rss_peak_mb"), MEMORY_BAR_MB)
+        case "scrape":
+            yield Bar(f"{SCRAPED_HOUR:,} runs/hour", ours >= SCRAPED_HOUR)
         case "replay":
             yield Bar("50,000 facts/s", ours >= 50_000)
         case "long_10000":
@@ -128,6 +133,12 @@ def _on_postgres(figures: Figures, workload: str) -> Iterator[Bar]:
             yield at_most("p99 late by 1 s", figures.setting(workload, POSTGRES, "late_p99_s"), 1.0)
         case "burst":
             yield at_most("100 ms", figures.of(workload, POSTGRES), 100)
+        case "calls_drain":
+            yield _against(figures, workload, CELERY, 2, "2× Celery")
+            yield _against(figures, workload, PROCRASTINATE, 5, "5× Procrastinate")
+        case "calls_rabbitmq" | "calls_nats":
+            raw, ours = figures.of(workload, POSTGRES, "raw"), figures.of(workload, POSTGRES)
+            yield Bar(f"{BROKER_SHARE} of the raw round trip", None if not raw or ours is None else ours / raw >= BROKER_SHARE)
         case "nodes_2" | "nodes_4":
             yield from _same(figures, workload, "nodes_1", CREW_PRICES)
         case "stored_100000" | "stored_1000000":

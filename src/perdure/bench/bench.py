@@ -22,6 +22,7 @@ class Bench(msgspec.Struct, frozen=True):
     """Where and how large. ``scale`` shrinks the sizes, ``is_full`` asks for those of a million; ``settings`` go with every figure.
 
     ``server`` and ``schema``: of PostgreSQL, where that is the store. ``seconds``: how long a workload goes on that has no size.
+    ``connect``: what a process is connected to that is no node.
     """
 
     store: str
@@ -33,6 +34,7 @@ class Bench(msgspec.Struct, frozen=True):
     schema: str = ""
     is_full: bool = False
     seconds: float = 60.0
+    connect: str = ""
 
     def gauge(self) -> Gauge:
         return Gauge(self.sampler)

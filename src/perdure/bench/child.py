@@ -13,7 +13,7 @@ from perdure.bench import raw
 from perdure.bench.bench import Bench
 from perdure.bench.result import Result, surroundings
 from perdure.bench.sampler import Sampler
-from perdure.bench.workloads import bloat, ceilings, chains, crews, journals, queues, sleepers, stores
+from perdure.bench.workloads import bloat, callees, calls, ceilings, chains, crews, journals, pages, queues, scrape, sleepers, stores
 
 WORKLOADS: Mapping[str, Callable[[Bench], Awaitable[Sequence[Result]]]] = {
     "ceiling": ceilings.ceiling,
@@ -28,6 +28,11 @@ WORKLOADS: Mapping[str, Callable[[Bench], Awaitable[Sequence[Result]]]] = {
     "burst": queues.burst,
     "nodes": crews.crews,
     "node": crews.node,
+    "calls": calls.calls,
+    "callee": callees.callee,
+    "echo": callees.echo,
+    "scrape": scrape.scrape,
+    "page": pages.serve,
     "stored": stores.stored,
     "bloat": bloat.bloat,
     "sleepers": sleepers.crowd,
@@ -59,6 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         schema=options.schema,
         is_full=options.full,
         seconds=options.seconds,
+        connect=options.connect,
     )
     if bench.sampler is not None:
         print("\n".join(profile(options.workload, bench, bench.sampler, loop=options.loop, rounds=options.profile)))
@@ -77,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--server", default="", metavar="URL", help="of PostgreSQL, where that is the store")
     parser.add_argument("--schema", default="", metavar="NAME", help="in which the store is made there")
+    parser.add_argument("--connect", default="", metavar="URL", help="of a broker, or of what a process serves")
     parser.add_argument("--scale", type=float, default=1.0)
     parser.add_argument("--full", action="store_true")
     parser.add_argument("--seconds", type=float, default=60.0)

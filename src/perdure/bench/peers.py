@@ -20,7 +20,7 @@ class Kind(msgspec.Struct, frozen=True):
     """``name``: what the scripts call it; ``label``: what the table does; ``store``: beside which of ours it is laid.
 
     ``needs``: what has to lie in the folder of the peers' data, where setting it up is more than the benchmark should do by itself.
-    ``single``: variables for one workload, which count more than ``environment``.
+    ``single``: variables for one workload, which count more than ``environment``. ``asks``: what its scripts call a workload of ours.
     """
 
     name: str
@@ -31,6 +31,7 @@ class Kind(msgspec.Struct, frozen=True):
     environment: Mapping[str, str] = {}
     needs: Sequence[str] = ()
     single: Mapping[str, Mapping[str, str]] = {}
+    asks: Mapping[str, str] = {}
 
 
 DBOS_SQLITE = Kind("dbos", "dbos-sqlite", "DBOS", "sqlite", ("W1", "W2", "W3"), {"STORE": "sqlite"})
@@ -48,7 +49,11 @@ RESTATE = Kind(
     {"W4": {"WK": "1"}, "W5": {"WK": "1"}},
 )
 PGQUEUER = Kind("pgqueuer", "pgqueuer", "PgQueuer", "postgres", ("W4",))
-KINDS = (DBOS_SQLITE, DBOS_POSTGRES, RESTATE, PGQUEUER)
+_QUEUED: Mapping[str, str] = {"calls": "W4"}
+# One worker process each: its pool without processes, the quicker of the two for jobs that do nothing.
+CELERY = Kind("celery", "celery", "Celery", "postgres", ("calls",), {"CPOOL": "solo"}, asks=_QUEUED)
+PROCRASTINATE = Kind("procrastinate", "procrastinate", "Procrastinate", "postgres", ("calls",), asks=_QUEUED)
+KINDS = (DBOS_SQLITE, DBOS_POSTGRES, RESTATE, PGQUEUER, CELERY, PROCRASTINATE)
 
 _NAMES: Mapping[tuple[str, str], str] = {
     ("dbos-pg", "W4_enqueue"): "W4_put",
@@ -57,6 +62,11 @@ _NAMES: Mapping[tuple[str, str], str] = {
     ("restate", "W3_1000_fan"): "W3_1000",
     ("pgqueuer", "W4_enqueue_single"): "W4_put",
     ("pgqueuer", "W4_enqueue"): "W4_put_in_batches",
+    ("celery", "W4_enqueue"): "calls_put",
+    ("celery", "W4_drain"): "calls_drain",
+    ("procrastinate", "W4_enqueue"): "calls_put",
+    ("procrastinate", "W4_enqueue_single"): "calls_put_single",
+    ("procrastinate", "W4_drain"): "calls_drain",
 }
 """What the peers call what we call otherwise. Of PgQueuer's ways to put, eight tasks that put singly are like ours; a batch is not."""
 _LATEST: Sequence[str] = ("all_done_after_last_start_plus_sleep", "done_after_last_send_plus_sleep")
@@ -97,7 +107,7 @@ class Peer:
 
     def measure(self, workload: str) -> Sequence[Result]:
         """Give the peer's figures, or one without a value that says why there is none."""
-        command = [str(self._folder / "run"), self.kind.name, workload]
+        command = [str(self._folder / "run"), self.kind.name, self.kind.asks.get(workload, workload)]
         output = "" if self.problem else self._call(command, RUN_LIMIT_S, self.kind.single.get(workload, {}))
         found = [self._in_our_terms(result) for line in output.splitlines() if (result := read_result(line)) is not None]
         if not found and self.problem is None:

@@ -55,6 +55,8 @@ _BESIDE: Mapping[str, Sequence[str]] = {
     "nodes": ("node_commits_per_step", "node_round_trips_per_step", "node_us_per_step", *_PRICES),
     "stored": ("stored_mb", *_PRICES),
     "bloat": ("seconds", "steps_s_first", "steps_s_last", "dead_rows", "dead_rows_per_run"),
+    "calls": ("p50_ms", "p99_ms", "raw_p50_ms", "raw_p99_ms", "node_us_per_call", "worker_us_per_call"),
+    "scrape": ("of_frasty", "p50_ms", "p99_ms", "cores", "server_cores", "cpu_us_per_step"),
     "replay": ("seconds",),
     "sleepers": ("runs_in_memory", "starts_s"),
     "sleepers_restart": ("runs_loaded", "rss_mb"),
@@ -111,6 +113,9 @@ def _ceiling(figures: Figures, workload: str, store: str, ours: float) -> tuple[
     if family == "W3":
         raw, call_us = figures.of("ceiling", store, "raw", family), figures.setting(workload, store, "us_per_call")
         return ("", "") if raw is None or call_us is None else (f"{number(raw)} rows/s", f"{1e6 / call_us / raw:.3f}")
+    if family == "calls":
+        raw = figures.of(workload, store, "raw")
+        return ("", "") if raw is None else (f"{number(raw)} {figures.unit(workload)}", f"{ours / raw:.3f}")
     name, compare = _CEILINGS.get(family, ("", lambda ours, raw: 0.0))
     raw = figures.of(name, store, "raw", family)
     return ("", "") if raw is None else (f"{number(raw)} {figures.unit(name)}", f"{compare(ours, raw):.3f}")

@@ -17,7 +17,7 @@ from perdure.bench.progress import Lines
 from perdure.bench.result import Result, read_result
 from perdure.bench.servers import POSTGRES, UNSLOWED
 
-DEFAULT = ("W1", "W2", "W3", "W4", "W5", "burst", "nodes", "stored", "sleepers", "replay", "long")
+DEFAULT = ("W1", "W2", "W3", "W4", "W5", "burst", "nodes", "stored", "sleepers", "replay", "long", "calls", "scrape")
 ONLY_NAMED = ("W5M", "bloat")
 """These take long, and are measured when they are named, the first with ``--full`` too."""
 ALL = (*DEFAULT, *ONLY_NAMED)
@@ -27,6 +27,7 @@ _WHERE: Mapping[str, Sequence[str]] = {
     "W5M": ("sqlite", POSTGRES),
     "burst": ("sqlite", POSTGRES),
     "nodes": (POSTGRES,),
+    "scrape": ("sqlite", POSTGRES),
     "stored": (POSTGRES,),
     "bloat": (POSTGRES,),
 }
@@ -40,8 +41,10 @@ _PHASES: Mapping[str, Sequence[str]] = {
     "sleepers": ("sleepers", "sleepers_restart", "sleepers_wake"),
 }
 """Workloads of several processes, one after another on one database."""
+_BESIDE_ITS_OWN = frozenset({"calls"})
+"""What it is compared with is measured by the workload itself."""
 LIMIT_S = 600
-_LIMITS_S: Mapping[str, int] = {"W5M": 3_600, "stored": 3_600}
+_LIMITS_S: Mapping[str, int] = {"W5M": 3_600, "scrape": 3_600, "stored": 3_600}
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -99,7 +102,7 @@ def is_for(workload: str, store: str) -> bool:
 
 
 def _ours(workload: str, store: str, round: int) -> Iterator[Part]:
-    if workload not in _ONCE:
+    if workload not in _ONCE | _BESIDE_ITS_OWN:
         yield Part("ceiling", store, round, beside=workload)
     # A store in memory goes with its process: there is one phase.
     *first, last = _PHASES.get(workload, (workload,)) if store != "memory" else (workload,)

@@ -17,6 +17,21 @@ async def noop(i: int) -> dict[str, Any]:
     return {"i": i, "ok": True}
 
 
+@perdure.action(registry=registry, queue="elsewhere")
+async def distant(i: int) -> dict[str, Any]:
+    """What `noop` does, in another process."""
+    return {"i": i, "ok": True}
+
+
+@perdure.workflow(registry=registry)
+async def distant_chain(steps: int) -> int:
+    """Calls to another process, one after another."""
+    total = 0
+    for i in range(steps):
+        total += (await distant(i))["i"]
+    return total
+
+
 @perdure.workflow(registry=registry)
 async def chain(steps: int) -> int:
     """Steps one after another."""

@@ -12,6 +12,9 @@ from perdure.cli.exits import MEANINGS, Exit
 FAMILIES: Mapping[str, str] = {
     "task": "Standalone tasks: dispatch, retry, cancel, list, show. Each is a run that is one call of an action.",
     "ns": "Namespaces: stores apart under one URL, each with its own limits and retention.",
+    "grpc": "gRPC services whose methods are actions.",
+    "tickets": "What people are asked: list, show, answer, link.",
+    "token": "API tokens, for the HTTP API.",
     "schema": "The tables of a store.",
 }
 CODES = "Exit codes: " + "; ".join(f"{code.value} {meaning}" for code, meaning in MEANINGS.items()) + "."

@@ -17,16 +17,20 @@ class Command(NamedTuple):
     target: str = ""
 
 
-RUNNING, ASKING, LOOKING, TASKS, KEEPING, TRYING = "Run", "Ask", "Look", "Tasks", "Keep", "Try"
+RUNNING, ASKING, LOOKING, TASKS, TICKETS, KEEPING, TRYING = "Run", "Ask", "Look", "Tasks", "Tickets", "Keep", "Try"
 
 COMMANDS: Sequence[Command] = (
     Command("serve", "FILE…", "Run the workflows of these files until told to stop.", RUNNING, "perdure.cli.serve:serve"),
+    Command("worker", "FILE…", "Perform the actions of these files for nodes elsewhere.", RUNNING, "perdure.cli.worker:worker"),
     Command("start", "FILE:WORKFLOW ARGS…", "Start a run; --wait for its result.", RUNNING, "perdure.cli.start:start"),
+    Command("api", "", "Answer the HTTP API of a store until told to stop.", RUNNING, "perdure.cli.api:api"),
     Command("health", "", "List the nodes of a store.", LOOKING, "perdure.cli.health:health"),
     Command("list", "", "List runs, newest first.", LOOKING, "perdure.cli.listing:list_runs"),
     Command("show", "ID", "Draw the timeline of a run.", LOOKING, "perdure.cli.showing:show"),
     Command("watch", "ID", "Print the facts of a run as they happen.", LOOKING, "perdure.cli.watching:watch"),
     Command("why", "ID", "Tell what a run waits for, with source lines.", LOOKING, "perdure.cli.showing:why"),
+    Command("actions", "", "List the actions that workers announced.", LOOKING, "perdure.cli.attending:actions"),
+    Command("workers", "", "List the workers, alive and silent.", LOOKING, "perdure.cli.attending:workers"),
     Command("result", "ID", "Wait for the end of a run and print its result.", ASKING, "perdure.cli.asking:result"),
     Command("send", "ID SIGNAL [VALUE]", "Send a signal.", ASKING, "perdure.cli.asking:send"),
     Command("update", "ID METHOD ARGS…", "Call an update method and print its answer.", ASKING, "perdure.cli.asking:update"),
@@ -41,22 +45,33 @@ COMMANDS: Sequence[Command] = (
     Command("task cancel", "ID", "End a task; --output gives it a value instead.", TASKS, "perdure.cli.tasks:cancel_task"),
     Command("task list", "", "List standalone tasks, newest first.", TASKS, "perdure.cli.tasks:list_tasks"),
     Command("task show", "ID", "Draw the timeline of a task.", TASKS, "perdure.cli.tasks:show_task"),
+    Command("tickets list", "", "List what people are asked.", TICKETS, "perdure.cli.tickets:list_all"),
+    Command("tickets show", "ID", "Print a ticket and its form.", TICKETS, "perdure.cli.tickets:show"),
+    Command("tickets answer", "ID --as NAME --data JSON", "Answer a ticket.", TICKETS, "perdure.cli.tickets:answer"),
+    Command("tickets link", "ID --as NAME", "Make a link by which one person can answer once.", TICKETS, "perdure.cli.tickets:link"),
     Command("ns create", "NAME", "Make a namespace.", KEEPING, "perdure.cli.namespaces:create"),
     Command("ns list", "", "List namespaces.", KEEPING, "perdure.cli.namespaces:list_all"),
     Command("ns show", "NAME", "Print a namespace's limits and retention.", KEEPING, "perdure.cli.namespaces:show"),
     Command("ns set", "NAME", "Change a namespace's limits and retention.", KEEPING, "perdure.cli.namespaces:change"),
     Command("ns delete", "NAME", "Delete a namespace.", KEEPING, "perdure.cli.namespaces:delete"),
+    Command("grpc register", "HOST:PORT", "Make a gRPC service's methods actions.", KEEPING, "perdure.cli.grpc:register"),
+    Command("grpc list", "", "List the actions of gRPC services.", KEEPING, "perdure.cli.grpc:list_all"),
+    Command("grpc call", "HOST:PORT METHOD [JSON]", "Call a gRPC method once.", KEEPING, "perdure.cli.grpc:call"),
+    Command("token create", "NAME --scopes LIST", "Make an API token; it is printed once.", KEEPING, "perdure.cli.token:create"),
+    Command("token list", "", "List the API tokens.", KEEPING, "perdure.cli.token:list_all"),
+    Command("token revoke", "NAME", "Revoke an API token.", KEEPING, "perdure.cli.token:revoke"),
     Command("schema apply", "", "Make the tables, or bring them up to date.", KEEPING, "perdure.cli.schema:apply"),
     Command("schema show", "", "Tell the version of a store's tables.", KEEPING, "perdure.cli.schema:show"),
     Command("audit", "", "Look at every run for what cannot be.", KEEPING, "perdure.cli.auditing:audit"),
     Command("export", "FILE", "Write runs to a file, for another store.", KEEPING, "perdure.cli.moving:export"),
     Command("import", "FILE", "Take the runs of a file into a store.", KEEPING, "perdure.cli.moving:import_runs"),
+    Command("erase", "ID", "Erase the personal data of a run.", KEEPING, "perdure.cli.erasing:erase"),
     Command("prune", "", "Delete runs that ended long ago.", KEEPING, "perdure.cli.pruning:prune"),
     Command("demo", "", "Kill an image pipeline half-way and watch it finish.", TRYING),
     Command("bench", "", "Measure on this machine, beside its raw ceiling.", TRYING),
 )
 
-GROUPS = (RUNNING, LOOKING, ASKING, TASKS, KEEPING, TRYING)
+GROUPS = (RUNNING, LOOKING, ASKING, TASKS, TICKETS, KEEPING, TRYING)
 
 
 def command_of(given: Sequence[str]) -> Command | None:

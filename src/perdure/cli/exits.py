@@ -45,6 +45,8 @@ _BY_KIND: Mapping[str, Exit] = {
     "conflict": Exit.CONFLICT,
     "invalid": Exit.USAGE,
     "unsupported": Exit.USAGE,
+    "not allowed": Exit.USAGE,
+    "expired": Exit.USAGE,
     "unavailable": Exit.UNAVAILABLE,
     "lease lost": Exit.UNAVAILABLE,
     "non-deterministic": Exit.STALLED,

@@ -90,9 +90,21 @@ def split_target(target: str) -> tuple[str, str]:
     return file, name
 
 
+def actions_of(modules: Sequence[ModuleType]) -> list[Action[..., object]]:
+    """Give the actions of these modules, each once."""
+    found = [action for module in modules for action in _actions_by_name(module).values()]
+    return list({id(action.function): action for action in found}.values())
+
+
+def _actions_by_name(module: ModuleType) -> dict[str, Action[..., object]]:
+    """Give the actions by the names of their variables; what makes configured actions, or is one, stands for the action that it calls."""
+    found = {key: getattr(value, "__dict__", {}).get("perform", value) for key, value in vars(module).items()}
+    return {key: value for key, value in found.items() if isinstance(value, Action)}
+
+
 def action_in(module: ModuleType, name: str, file: str) -> Action[..., object]:
     """Find an action by the name of its variable, else by its own name. Ends the command if there is none."""
-    known = {key: value for key, value in vars(module).items() if isinstance(value, Action)}
+    known = _actions_by_name(module)
     found = known.get(name) or next((value for value in known.values() if value.spec.name == name), None)
     if found is None:
         raise CommandEnds(Exit.NOT_FOUND, f"perdure: {file} has no action {name!r}. It has: {', '.join(sorted(known)) or 'none'}.")

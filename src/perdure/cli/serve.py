@@ -11,12 +11,13 @@ from types import ModuleType
 from typing import Annotated
 
 from cyclopts import Parameter
-from rich.console import Console
 
 from perdure import Engine, Workflow
 from perdure.cli.connection import Place, run_loop
 from perdure.cli.exits import CommandEnds, Exit
 from perdure.cli.loading import load
+from perdure.cli.log_lines import log_to_stderr
+from perdure.cli.opening_api import opened_api
 from perdure.cli.probing import probes
 from perdure.cli.supervising import Plan, Supervisor, refuse_many
 from perdure.cli.wording import plural
@@ -28,7 +29,6 @@ LOOK_S = 0.2
 _PLACE = Place()
 _PLAN = Plan()
 Quiet = Annotated[bool, Parameter(negative="", show_default=False, help="Log warnings and errors only.")]
-_COLOURS = {logging.WARNING: "\033[33m", logging.ERROR: "\033[31m"}
 
 
 def serve(*files: str, quiet: Quiet = False, plan: Plan = _PLAN, place: Place = _PLACE) -> Exit:
@@ -45,7 +45,7 @@ def serve(*files: str, quiet: Quiet = False, plan: Plan = _PLAN, place: Place = 
         raise CommandEnds(Exit.USAGE, "perdure serve: give at least one file, such as: perdure serve flows.py")
     plan.check()
     if plan.processes > 1:
-        _log(is_quiet=quiet)
+        log_to_stderr(is_quiet=quiet)
         refuse_many(place.url, plan.processes)
         arguments = [*files, *plan.arguments(), *place.arguments(), *(["--quiet"] if quiet else [])]
         return run_loop(lambda: Supervisor(arguments, plan).run())
@@ -54,14 +54,18 @@ def serve(*files: str, quiet: Quiet = False, plan: Plan = _PLAN, place: Place = 
 
 def _serve_alone(files: Sequence[str], plan: Plan, place: Place, *, is_quiet: bool) -> Exit:
     modules = load(files)
-    _log(is_quiet=is_quiet, name=plan.name if plan.supervised else None)
+    log_to_stderr(is_quiet=is_quiet, name=plan.name if plan.supervised else None)
     drain = plan.drain or settings().drain
     engine = Engine(
         place.url,
         namespace=place.namespace,
         drain=drain,
+        lease=plan.lease,
         threads=plan.threads,
         name=plan.name,
+        transports=plan.transport,
+        wire=plan.wire,
+        is_serving=plan.is_serving,
         is_client=plan.is_client,
         chaos=plan.chaos,
     )
@@ -94,7 +98,8 @@ class _Service:
         async with probes(self._engine, self._plan.health_host, self._plan.health_port):
             await self._engine.open()
             try:
-                await self._until_stopped()
+                async with opened_api(self._engine, self._plan.api):
+                    await self._until_stopped()
             finally:
                 code = await self._close()
         return code
@@ -142,27 +147,3 @@ class _Service:
 def _names(modules: list[ModuleType]) -> str:
     names = sorted({value.definition.name for module in modules for value in vars(module).values() if isinstance(value, Workflow)})
     return ", ".join(names) or "no workflows"
-
-
-def _log(*, is_quiet: bool, name: str | None = None) -> None:
-    """Perdure's own log goes to the standard error; what the user's files set up for theirs stays as it is. ``name`` begins each line."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(_Lines(name, is_coloured=Console(stderr=True).color_system is not None))
-    ours = logging.getLogger("perdure")
-    ours.addHandler(handler)
-    ours.propagate = False
-    ours.setLevel(logging.WARNING if is_quiet else logging.INFO)
-
-
-class _Lines(logging.Formatter):
-    """A time and a sentence."""
-
-    def __init__(self, name: str | None, *, is_coloured: bool) -> None:
-        own = "" if name is None else f"[{name}] ".replace("%", "%%")
-        super().__init__(f"%(asctime)s {own}%(message)s", "%H:%M:%S")
-        self._is_coloured = is_coloured
-
-    def format(self, record: logging.LogRecord) -> str:
-        text = super().format(record)
-        colour = _COLOURS.get(record.levelno)
-        return f"{colour}{text}\033[0m" if colour and self._is_coloured else text

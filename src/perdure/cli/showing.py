@@ -10,6 +10,7 @@ from rich.text import Text
 
 from perdure import Engine, insight
 from perdure.cli.connection import Place, ask
+from perdure.cli.costing import Code, Wanted, print_cost
 from perdure.cli.drawing.errors import described, wrapped
 from perdure.cli.drawing.page import drawing_of, head_of
 from perdure.cli.output import Paper
@@ -19,7 +20,7 @@ from perdure.cli.wording import line_of, now, words_of
 from perdure.insight import AnyReason, Entry, Timeline, TimelineFold
 from perdure.model import fact as facts
 from perdure.model.errors import CorruptJournal
-from perdure.model.payload import Payload
+from perdure.model.payload import EMPTY_CONTENT, Payload
 from perdure.model.run import RunRow, Status
 
 PLACE = Place()
@@ -43,15 +44,21 @@ def show(
     all: Annotated[bool, Parameter(negative="", show_default=False, help="Draw every call, however many there are.")] = False,
     width: Annotated[int | None, Parameter(help="Columns. Default: those of the terminal, 80 elsewhere.")] = None,
     json: Annotated[bool, Parameter(negative="", show_default=False, help="Print everything that is known of the run as JSON.")] = False,
+    cost: Annotated[bool, Parameter(negative="", show_default=False, help="Print its calls and their cost instead.")] = False,
+    children: Annotated[bool, Parameter(negative="", show_default=False, help="With --cost: its children's too.")] = False,
+    code: Code = None,
     place: Place = PLACE,
 ) -> None:
-    """Draw the timeline of a run: its branches, calls, attempts, waits and errors on one time axis.
+    """Draw the timeline of a run: its branches, calls, attempts, waits and errors on one time axis. Or tell what it has cost.
 
     Parameters
     ----------
     id
         The run.
     """
+    if cost:
+        print_cost(id, Wanted(with_children=children, as_json=json, code=tuple(code or ())), place)
+        return
     seen = ask(place, lambda engine: _read(engine, id))
     if json:
         print(as_json(run_json(seen.row, seen.timeline, seen.entries, seen.reasons), indent=2))
@@ -113,6 +120,8 @@ _ENDS = (facts.RunCompleted, facts.RunFailed, facts.RunCancelled)
 def _payload_text(payload: Payload) -> str:
     if payload.json is not msgspec.UNSET:
         return bytes(payload.json).decode()
+    if payload.codec == EMPTY_CONTENT.codec:
+        return "(empty: nothing to pass on)"
     return f"({payload.size:,} bytes; perdure result prints them)"
 
 

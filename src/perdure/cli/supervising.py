@@ -35,15 +35,23 @@ class Plan:
     drain: Annotated[
         str | None, Parameter(help="How long attempts under way may take to end when told to stop. Default: PERDURE_DRAIN, else 30s.")
     ] = None
+    lease: Annotated[str, Parameter(help="Who is silent for so long, node or worker, loses its work to others.")] = "10s"
     threads: Annotated[int, Parameter(help="How many plain (not async) actions run at once.")] = 32
     loop: Annotated[Literal["auto", "asyncio", "uvloop"], Parameter(help="The event loop; auto: uvloop where it is installed.")] = "auto"
     name: Annotated[str | None, Parameter(help="Names this node. Default: host and process id.")] = None
     processes: Annotated[int, Parameter(help="So many processes, which share nothing but the store (PostgreSQL).")] = 1
-    roles: Annotated[str, Parameter(help="runs,actions: a node. api: a client, which moves no runs.")] = "runs,actions"
+    roles: Annotated[
+        str, Parameter(help="runs,actions: a node that performs its files' actions. runs: workers perform them. api: a client.")
+    ] = "runs,actions"
+    transport: Annotated[
+        tuple[str, ...], Parameter(negative="", help="URL of a broker by which workers are reached beside the store; may be repeated.")
+    ] = ()
+    wire: Annotated[Literal["json", "avro"], Parameter(help="How calls to workers are encoded; both are read.")] = "json"
     health_port: Annotated[
         int | None, Parameter(help="Answer GET /live and /ready there; the second process at the next port, and so on.")
     ] = None
     health_host: Annotated[str, Parameter(help="The address on which --health-port is open.")] = "127.0.0.1"
+    api: Annotated[str | None, Parameter(help="Answer the HTTP API at HOST:PORT; the second process at the next port, and so on.")] = None
     chaos: Annotated[
         str | None, Parameter(help="For soak tests, never in production: chances of faults, such as storage=0.05,suicide=0.01,slow=0.1.")
     ] = None
@@ -53,6 +61,10 @@ class Plan:
     def is_client(self) -> bool:
         return self._roles() == {"api"}
 
+    @property
+    def is_serving(self) -> bool:
+        return "actions" in self._roles()
+
     def _roles(self) -> set[str]:
         return {role.strip() for role in self.roles.split(",")}
 
@@ -61,18 +73,23 @@ class Plan:
         for option, found in (("--threads", self.threads), ("--processes", self.processes)):
             if found < 1:
                 raise CommandEnds(Exit.USAGE, f"perdure serve: {option}: found {found}, expected at least 1")
-        if self._roles() not in ({"api"}, {"runs", "actions"}, {"runs", "actions", "api"}):
-            problem = "expected runs,actions or api; a node performs its actions itself, so that neither is there without the other"
+        if self.api is not None and not self.api.rpartition(":")[2].isdigit():
+            raise CommandEnds(Exit.USAGE, f"perdure serve: --api: found {self.api!r}, expected HOST:PORT, such as 127.0.0.1:8700")
+        if self._roles() - {"runs", "actions", "api"} or not self._roles() & {"runs", "api"}:
+            problem = "expected some of runs, actions and api; for actions alone there is perdure worker"
             raise CommandEnds(Exit.USAGE, f"perdure serve: --roles: found {self.roles!r}, {problem}")
 
     def arguments(self) -> list[str]:
         """Give the options that all processes share, as they stand on a command line."""
         given = [
             ("--drain", self.drain),
+            ("--lease", self.lease),
             ("--threads", str(self.threads)),
             ("--loop", self.loop),
             ("--roles", self.roles),
+            ("--wire", self.wire),
             ("--chaos", self.chaos),
+            *(("--transport", url) for url in self.transport),
         ]
         return [text for option, value in given if value is not None for text in (option, value)]
 
@@ -142,7 +159,11 @@ class Supervisor:
         name = f"{self._plan.name or f'{socket.gethostname()}-{os.getpid()}'}-{number + 1}"
         port = self._plan.health_port
         health = [] if port is None else ["--health-port", str(port + number), "--health-host", self._plan.health_host]
-        return ["--name", name, "--supervised", *health]
+        return ["--name", name, "--supervised", *health, *self._own_api(number)]
+
+    def _own_api(self, number: int) -> list[str]:
+        host, colon, port = (self._plan.api or "").rpartition(":")
+        return ["--api", f"{host}:{int(port) + number if int(port) else 0}"] if colon else []
 
     async def _is_stopped_within(self, span_s: float) -> bool:
         try:

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from perdure.cli.exits import CommandEnds, Exit
+from perdure.model.payload import EMPTY
 
 
 def value_of(text: str) -> Any:
@@ -42,8 +43,8 @@ def keywords_of(pairs: Sequence[str]) -> dict[str, Any]:
 
 
 def as_json(value: Any, *, indent: int = 0) -> str:
-    """Write a value as JSON; bytes become base64."""
-    data = msgspec.json.encode(value)
+    """Write a value as JSON; bytes become base64, and `EMPTY` null."""
+    data = msgspec.json.encode(None if value is EMPTY else value)
     return msgspec.json.format(data, indent=indent).decode() if indent else data.decode()
 
 

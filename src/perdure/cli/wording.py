@@ -77,6 +77,8 @@ def _action(reason: insight.ActionReason) -> str:
     text = f"call {reason.call}: attempt {reason.attempt} of {reason.action}"
     if reason.next_attempt is not None:
         text += f", {when(reason.next_attempt)}"
+    if reason.problem:
+        text += f": {reason.problem}"
     return f"{text}; the one before: {reason.error}" if reason.error else text
 
 

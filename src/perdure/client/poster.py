@@ -1,8 +1,12 @@
-"""Group commit for clients: what many callers ask at once goes down together. Protects the store from a commit for each of them."""
+"""Group commit for clients: what many callers ask at once goes down together. Protects the store from a commit for each of them, and this
+process from a queue without end while the store is slower than those who ask.
+"""
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 
+from perdure.engine.admission import Admission
 from perdure.model.durability import strongest
 from perdure.model.errors import StoreUnavailable
 from perdure.model.ids import RunId
@@ -11,24 +15,37 @@ from perdure.ports.store import Batch, Hint, Store
 
 BATCH_MAX = 1_000
 
-_Waiting = tuple[Batch, "asyncio.Future[Mapping[RunId, RunRow]]"]
+_Answer = asyncio.Future[Mapping[RunId, RunRow]]
+_Waiting = tuple[Batch, _Answer]
 
 
 class Poster:
-    """Commits starts and posts; whatever is asked while a commit is under way goes into the next one."""
+    """Commits starts and posts; whatever is asked while a commit is under way goes into the next one.
 
-    def __init__(self, store: Store) -> None:
+    All are counted by ``admission``, also what ends work: that makes room on a node, but none here.
+    """
+
+    def __init__(self, store: Store, admission: Admission) -> None:
         self._store = store
-        self._waiting: list[_Waiting] = []
+        self._admission = admission
+        self._waiting: OrderedDict[_Answer, Batch] = OrderedDict()
         self._task: asyncio.Task[None] | None = None
 
-    async def commit(self, batch: Batch) -> Mapping[RunId, RunRow]:
-        """As `perdure.ports.store.Writer.commit`, for a batch of starts, posts and blobs; others are told that there is something."""
-        future: asyncio.Future[Mapping[RunId, RunRow]] = asyncio.get_running_loop().create_future()
-        self._waiting.append((batch, future))
+    async def commit(self, batch: Batch, asked: str) -> Mapping[RunId, RunRow]:
+        """As `perdure.ports.store.Writer.commit`, for a batch of starts, posts and blobs; others are told that there is something.
+
+        A caller that is cancelled before the commit begins has asked nothing. Raises `Overloaded` too, which names what was ``asked``.
+        """
+        entered_us = self._admission.enter(asked)
+        future: _Answer = asyncio.get_running_loop().create_future()
+        self._waiting[future] = batch
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._commit_all())
-        return await future
+        try:
+            return await future
+        finally:
+            self._waiting.pop(future, None)
+            self._admission.leave(entered_us)
 
     async def _commit_all(self) -> None:
         try:
@@ -42,11 +59,13 @@ class Poster:
         taken: list[_Waiting] = []
         started: set[RunId] = set()
         while self._waiting and len(taken) < BATCH_MAX:
-            ids = {row.id for row in self._waiting[0][0].starts}
+            future, batch = next(iter(self._waiting.items()))
+            ids = {row.id for row in batch.starts}
             if ids & started:
                 break
             started |= ids
-            taken.append(self._waiting.pop(0))
+            del self._waiting[future]
+            taken.append((batch, future))
         return taken
 
     async def _commit_some(self, taken: Sequence[_Waiting]) -> None:

@@ -10,14 +10,16 @@ from perdure.client.gateway import Last, StartRequest
 from perdure.client.hearing import Hearing
 from perdure.client.poster import Poster
 from perdure.deciders.decider import BranchPlace
-from perdure.engine.ended import asked_of, recall
+from perdure.engine.admission import Admission
+from perdure.engine.ended import asked_of, knows_signal, recall
 from perdure.engine.reopening import Asked
 from perdure.engine.sharing.share import slice_of
 from perdure.model import fact as facts
 from perdure.model.duration import MICROSECONDS, span_text
 from perdure.model.errors import AnswerOverdue, RunEnded, RunNotFound
 from perdure.model.failure import exception_of
-from perdure.model.ids import CallName, RunId, reply_id
+from perdure.model.ids import CallName, RunId, reply_id, signal_message, update_message
+from perdure.model.limits import Limits
 from perdure.model.message import (
     AnyMessage,
     AskQuery,
@@ -41,23 +43,21 @@ POLL_FIRST_S = 0.005
 POLL_MAX_S = 0.25
 """The longest pause where nobody is heard; a store that many share is asked as rarely as an idle node asks it."""
 
-DIGEST_DIGITS = 16
-
 
 class RemoteGateway:
     """``patience_us``: how long an answer is waited for before `AnswerOverdue`."""
 
-    def __init__(self, store: Store, clock: Clock, entropy: Entropy, *, inline_max: int, patience_us: int) -> None:
+    def __init__(self, store: Store, clock: Clock, entropy: Entropy, *, limits: Limits, patience_us: int) -> None:
         self.store = store
         self._clock = clock
         self._entropy = entropy
-        self._inline_max = inline_max
+        self._inline_max = limits.payload_inline_max
         self._patience_us = patience_us
         self._hearing = Hearing(store)
-        self._poster = Poster(store)
+        self._poster = Poster(store, Admission(limits, clock))
 
     async def start(self, request: StartRequest) -> RunRow | None:
-        return (await self._poster.commit(self.start_batch(request))).get(request.row.id)
+        return (await self._poster.commit(self.start_batch(request), f"the start of {request.row.definition!r}")).get(request.row.id)
 
     def start_batch(self, request: StartRequest) -> Batch:
         """Give the batch that starts the run: its row, and its start in its inbox."""
@@ -92,7 +92,7 @@ class RemoteGateway:
         batch = self._posting(run, id, make)[0]
         # What a run was told is as safe as the run: a signal that was acknowledged is not lost where its start is not (G2).
         batch.durability = row.durability
-        await self._poster.commit(batch)
+        await self._poster.commit(batch, asked)
 
     async def _pause(self, id: str, pause_s: float) -> float:
         """That span is over, or word of the run or reply has come; gives the next span."""
@@ -122,12 +122,16 @@ class RemoteGateway:
 
     async def signal(self, run: RunId, signal: Signalled) -> None:
         def message(attachments: Attachments) -> AnyMessage:
-            return SendSignal(signal.channel, attachments.place(signal.content), signal.is_named, signal.digest)
+            return SendSignal(signal.channel, attachments.place(signal.content), signal.is_named, signal.digest, signal.id)
 
         try:
-            await self._post(run, signal.id, message, asked_of(signal))
+            await self._post(run, signal_message(signal.id), message, asked_of(signal))
         except RunEnded:
             await recall(self.store, await self._row(run), signal)
+        else:
+            # No node is waited for: what was sent under this id before lies in the inbox still, or is in the journal already.
+            if signal.is_named:
+                await knows_signal(self.store, run, signal)
 
     async def update(self, run: RunId, update: Updated) -> Content:
         asked = asked_of(update)
@@ -136,8 +140,7 @@ class RemoteGateway:
             args, kwargs = _placed(update.args, update.kwargs, attachments)
             return RequestUpdate(update.method, args, kwargs, update.is_named, update.digest, update.id)
 
-        # An inbox keeps one message of an id and a store one reply: updates that differ in content need messages that differ in id.
-        id = f"{update.id}~{update.digest[:DIGEST_DIGITS]}" if update.digest else update.id
+        id = update_message(update.id, update.digest)
         try:
             await self._post(run, id, message, asked)
         except RunEnded:
@@ -176,7 +179,7 @@ class RemoteGateway:
         # Not refused here if the run has ended: to go on with one that has failed is what it is for.
         if await self.store.row(run) is None:
             raise RunNotFound(run=run)
-        await self.store.commit(self._posting(run, id, message)[0])
+        await self._poster.commit(self._posting(run, id, message)[0], f"the retry of {run!r}")
         answer = await self._answer(run, id, f"the retry of {run!r}")
         return [] if answer is None else msgspec.json.decode(answer.data, type=list[CallName])
 

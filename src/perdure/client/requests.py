@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from perdure.client.gateway import StartRequest
+from perdure.client.named import NamedWorkflow
 from perdure.deciders.code.authoring import StartOptions, Workflow
 from perdure.deciders.code.definition import Bindings
 from perdure.deciders.code.standalone import choice_of
 from perdure.model.codec import Serializer
-from perdure.model.errors import RunConflict, RunEnded
+from perdure.model.errors import InvalidOption, RunConflict, RunEnded
 from perdure.model.ids import RunId
 from perdure.model.run import HELD, RunRow
 from perdure.model.stimulus import Begun
@@ -26,20 +27,24 @@ class StartRequests:
         self._entropy = entropy
         self._store = store
 
-    async def make(self, workflow: Workflow[..., Any] | str, args: Sequence[Any], kwargs: dict[str, Any]) -> StartRequest:
+    async def make(self, workflow: Workflow[..., Any] | NamedWorkflow | str, args: Sequence[Any], kwargs: dict[str, Any]) -> StartRequest:
         """Give the request for a run; its arguments fit, and the store can give it the durability that it asks for.
 
         Raises `InvalidArguments`, `InvalidValue`, `DefinitionConflict`, `Unsupported`.
         """
         options = StartOptions() if isinstance(workflow, str) else workflow.start_options
-        if isinstance(workflow, str):
-            name, version = workflow, 0
+        if isinstance(workflow, str | NamedWorkflow):
+            name, version = (workflow, 0) if isinstance(workflow, str) else (workflow.name, workflow.version or 0)
             contents = tuple(self._serializer.encode(value, "an argument") for value in args)
             keywords = {key: self._serializer.encode(value, "an argument") for key, value in kwargs.items()}
         else:
             self._registry.bind(workflow.definition)
             name, version = workflow.definition.name, options.version or 0
             contents, keywords = workflow.definition.encode_arguments(self._serializer, args, kwargs)
+        for text in (name, options.id or "", *options.tags):
+            if "\0" in text:
+                # A node that finds out only when it commits has to stop.
+                raise InvalidOption(option="an id, name or tag", found=repr(text), expected="text without a NUL character")
         now_us = self._clock.now_us()
         row = RunRow(
             id=options.id or RunId(self._entropy.token()),

@@ -98,7 +98,8 @@ class Run(Generic[R]):
     async def send(self, signal: str, value: Any = None, *, id: str | None = None) -> None: ...
     async def send(self, signal: Signal[Any] | str, value: Any = None, *, id: str | None = None) -> None:
         """The signal is durable. With an ``id`` it takes effect once however often it is sent; the same id with another value raises
-        `SignalConflict`. Raises `RunNotFound`, `RunEnded`, `InvalidValue`, `TooManySignals`.
+        `SignalConflict`, also before a node has read the first one. (Away from the run's node, an id costs one more read.)
+        Raises `RunNotFound`, `RunEnded`, `InvalidValue`, `Overloaded`; `TooManySignals` where the run is on this node.
         """
         channel = signal if isinstance(signal, str) else signal.name
         content = self._serializer.encode(value, f"the signal {channel!r}")
@@ -108,12 +109,12 @@ class Run(Generic[R]):
         await self._gateway().signal(self.id, Signalled(id or self._token(), channel, content, id is not None, digest))
 
     @overload
-    async def update(self, update: Update[P, T], *args: P.args, **kwargs: P.kwargs) -> T: ...
+    async def update(self, update: Update[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
     @overload
-    async def update(self, update: Update[..., T], *args: Any, update_id: str, **kwargs: Any) -> T: ...
+    async def update(self, update: Update[..., T], /, *args: Any, update_id: str, **kwargs: Any) -> T: ...
     @overload
-    async def update(self, update: str, *args: Any, update_id: str | None = None, **kwargs: Any) -> Any: ...
-    async def update(self, update: Any, *args: Any, **kwargs: Any) -> Any:
+    async def update(self, update: str, /, *args: Any, update_id: str | None = None, **kwargs: Any) -> Any: ...
+    async def update(self, update: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Give the update's answer; raises what it or its validator raised. The same ``update_id`` takes effect once, and
         gives the same answer; with another method or other arguments it raises `UpdateConflict`.
         """
@@ -128,10 +129,10 @@ class Run(Generic[R]):
         return self._serializer.decode(answer)
 
     @overload
-    async def query(self, query: Query[P, T], *args: P.args, **kwargs: P.kwargs) -> T: ...
+    async def query(self, query: Query[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
     @overload
-    async def query(self, query: str, *args: Any, **kwargs: Any) -> Any: ...
-    async def query(self, query: Any, *args: Any, **kwargs: Any) -> Any:
+    async def query(self, query: str, /, *args: Any, **kwargs: Any) -> Any: ...
+    async def query(self, query: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Give the answer of a query method; the run does not move."""
         name: str = query if isinstance(query, str) else query.function.__name__
         what = f"an argument of the query {name!r}"

@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from perdure.model.codec import Serializer
 from perdure.model.command import Command
+from perdure.model.errors import DefinitionNotFound
 from perdure.model.fact import AnyFact
 from perdure.model.failure import Failure
 from perdure.model.ids import CallName, RunId
@@ -85,12 +86,19 @@ class Decider(Protocol):
         ...
 
 
+def _find_nothing(name: str, version: int | None) -> "Definition":
+    raise DefinitionNotFound(what="workflow", name=name, known="none")
+
+
 class Tools(Struct, frozen=True):
-    """What every decider of an engine shares. ``bind`` tells the engine which definition a name means; raises `DefinitionConflict`."""
+    """What every decider of an engine shares. ``bind`` tells the engine which definition a name means; raises `DefinitionConflict`.
+    ``find`` gives the definition of a name and version (``None``: the newest) that is known here now; raises `DefinitionNotFound`.
+    """
 
     serializer: Serializer
     limits: Limits
     bind: Callable[["Definition"], None] = lambda definition: None
+    find: Callable[[str, int | None], "Definition"] = _find_nothing
 
 
 class Definition(Protocol):

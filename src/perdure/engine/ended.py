@@ -1,17 +1,22 @@
 """What a run that has ended still knows. Protects whoever asks again from another answer than the first (G5)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+import msgspec
+
+from perdure.engine import mail
 from perdure.engine.intake import differs, signal_digest
 from perdure.model import fact as facts
+from perdure.model import message as messages
 from perdure.model.command import AnswerUpdate
 from perdure.model.errors import RunEnded, SignalConflict, UpdateConflict
 from perdure.model.fact import decode_facts
 from perdure.model.failure import exception_of
+from perdure.model.ids import RunId
 from perdure.model.payload import Content, content_of, digest_of
 from perdure.model.run import RunRow, Transition
 from perdure.model.stimulus import CancelAsked, Failed, Signalled, Stimulus, Succeeded, Updated
-from perdure.ports.store import Reader
+from perdure.ports.store import Loaded, Reader
 
 PAGE = 500
 
@@ -22,7 +27,7 @@ async def recall(store: Reader, row: RunRow, stimulus: Stimulus) -> Content | No
     Raises what the update raised, `SignalConflict` or `UpdateConflict` for other content, and `RunEnded` for all that the journal does
     not know.
     """
-    if isinstance(stimulus, Signalled) and stimulus.is_named and await _knows_signal(store, row, stimulus):
+    if isinstance(stimulus, Signalled) and stimulus.is_named and await knows_signal(store, row.id, stimulus):
         return None
     if isinstance(stimulus, Updated) and stimulus.is_named and (answer := await _answer(store, row, stimulus)) is not None:
         if answer.failure is not None:
@@ -46,19 +51,38 @@ def asked_of(stimulus: Stimulus | None) -> str:
             return "the message"
 
 
-async def _knows_signal(store: Reader, row: RunRow, signal: Signalled) -> bool:
-    for transition, fact in await _facts(store, row):
-        match fact:
-            case facts.RunStarted() if signal.id in fact.seen:
-                known = fact.seen[signal.id]
-            case facts.SignalReceived() if fact.is_named and fact.id == signal.id:
-                known = fact.digest or digest_of(fact.value, transition.data)
+async def knows_signal(store: Reader, run: RunId, signal: Signalled) -> bool:
+    """Tell whether the run has taken a signal of this id, or has one before it; raises `SignalConflict` if that has other content."""
+    loaded = await store.mentions(run, msgspec.json.encode(signal.id))
+    known = None if loaded is None else next(_digests(loaded, signal.id), None)
+    if known is not None and known != signal_digest(signal):
+        raise SignalConflict(id=signal.id, run=run)
+    return known is not None
+
+
+def _digests(loaded: Loaded, signal: str) -> Iterator[str]:
+    """Give the digest of each signal of this id, that of the one that counts first: what the journal has, then what arrived first."""
+    for transition in loaded.transitions:
+        for fact in decode_facts(transition.facts):
+            yield from _digest_of_signal(fact, signal, transition.data)
+    for item in loaded.inbox:
+        match mail.read(item).message:
+            case messages.SendSignal() as message if message.id == signal and message.is_named:
+                yield message.digest or digest_of(message.value, item.data)
+            case messages.RecordFact() as message:
+                yield from _digest_of_signal(message.fact, signal, item.data)
             case _:
                 continue
-        if known != signal_digest(signal):
-            raise SignalConflict(id=signal.id, run=row.id)
-        return True
-    return False
+
+
+def _digest_of_signal(fact: facts.AnyFact, signal: str, data: bytes | None) -> Iterator[str]:
+    match fact:
+        case facts.RunStarted() if signal in fact.seen:
+            yield fact.seen[signal]
+        case facts.SignalReceived() if fact.is_named and fact.id == signal:
+            yield fact.digest or digest_of(fact.value, data)
+        case _:
+            return
 
 
 async def _answer(store: Reader, row: RunRow, update: Updated) -> AnswerUpdate | None:

@@ -100,6 +100,9 @@ def continue_run(
     run.ledger = Ledger()
     run.specs.clear()
     run.failed_specs.clear()
+    run.ending.clear()  # The next incarnation's calls have the same names.
+    run.again.clear()
+    run.unserved.clear()
     run.decider = definition.decider(identity_of(run), tools)
     change_row(run, Status.RUNNING, HELD, batch, state=state)
     batch.truncated[run.row.id] = run.row.base

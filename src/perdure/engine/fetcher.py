@@ -116,7 +116,7 @@ class Fetcher:
                 for run in wanted:
                     await self._read([run])
             else:
-                logger.error("run %s cannot be read: %s", wanted[0], error)
+                logger.error("run %s cannot be read: %s", wanted[0], error, extra={"run": wanted[0]})
                 self._tell_missing(wanted[0], error)
             return
         again = []
@@ -182,7 +182,7 @@ class Fetcher:
         run.phase = Phase.STOPPED
         self._parked.add(run.row.id)
         if run.row.reason != reason:
-            logger.warning("run %s waits: %s", run.row.id, reason)
+            logger.warning("run %s waits: %s", run.row.id, reason, extra={"run": run.row.id})
             # A stalled run is found by its status; were it held too, its way back to running would go unwritten.
             is_stalled = run.row.status is Status.STALLED
             self._node.pump.change(run, Status.STALLED if is_stalled else Status.WAITING, None if is_stalled else HELD, reason=reason)
@@ -213,14 +213,12 @@ class Fetcher:
                 self._retry_unknown(run)
 
     def _retry_unknown(self, run: LiveRun) -> None:
-        known = []
-        for call, asked in run.specs.items():
-            spec = None if asked.spec.function is not None else self._node.around.definitions.action(asked.spec.name)
-            if spec is not None:
-                run.adopt(call, spec)
-                known.append(call)
-        if known:
-            self._node.pump.change(run, Status.RUNNING, HELD, reason=run.missing_action(), dispatch=known)
+        for call in run.unserved & run.specs.keys():
+            known = self._node.around.definitions.action(run.specs[call].spec.name)
+            if known is not None and run.specs[call].spec.function is None:
+                run.adopt(call, known)
+        if served := self._node.dispatcher.sift(run, run.unserved & run.ledger.calls.keys()):
+            self._node.pump.change(run, Status.RUNNING, HELD, reason=run.missing_action(), dispatch=served)
 
     async def reload(self, run: LiveRun) -> LiveRun:
         """A stopped run is read and replayed anew."""

@@ -70,15 +70,18 @@ def answer_update(arrival: Arrival, answer: AnswerUpdate) -> None:
 
 class LiveRun:
     """One run on this node. ``row`` is as the store will have it when the commit under way is done. ``is_refused``: its id was taken, and
-    nothing of it was written.
+    nothing of it was written. ``again``: calls that a node before this one may have handed over. ``ending``: of a call, the sequence and
+    number of the last attempt whose end is on its way into the journal. ``unserved``: calls of actions that nobody performs.
     """
 
     __slots__ = (
+        "again",
         "answers",
         "arrivals",
         "beats",
         "decider",
         "details",
+        "ending",
         "failed_specs",
         "is_committing",
         "is_dirty",
@@ -92,6 +95,7 @@ class LiveRun:
         "phase",
         "row",
         "specs",
+        "unserved",
         "update_waiters",
     )
 
@@ -107,6 +111,9 @@ class LiveRun:
         self.is_refused = False
         self.specs: dict[CallName, RunAction] = {}
         self.failed_specs: dict[CallName, ActionSpec] = {}
+        self.again: set[CallName] = set()
+        self.ending: dict[CallName, tuple[int, int]] = {}
+        self.unserved: set[CallName] = set()
         self.performances: dict[CallName, Performance | None] = {}
         self.details: dict[CallName, Content] = {}
         self.beats: dict[CallName, Content] = {}
@@ -135,8 +142,8 @@ class LiveRun:
         )
 
     def missing_action(self) -> str | None:
-        """Say which action the run waits for that nobody here knows; ``None`` if it waits for none."""
-        missing = min((asked.spec.name for asked in self.specs.values() if asked.spec.function is None), default=None)
+        """Say which action the run waits for that nobody performs; ``None`` if it waits for none."""
+        missing = min((self.specs[call].spec.name for call in self.unserved if call in self.specs), default=None)
         return None if missing is None else f"the action {missing!r} is not registered on this node"
 
     def adopt(self, call: CallName, spec: ActionSpec) -> None:

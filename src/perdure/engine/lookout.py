@@ -20,7 +20,8 @@ class Lookout:
         self._node = node
         self._store = node.around.store
         self._traits = node.around.store.traits
-        self._is_behind = False
+        # Whatever this process has posted before it heard hints is looked for by the first poll.
+        self._is_behind = True
         self._pause_us = self._traits.poll_us
 
     async def take_over(self, partitions: Collection[int]) -> None:
@@ -57,14 +58,20 @@ class Lookout:
             raise
         self._pause_us = self._traits.poll_us if has_news else min(2 * self._pause_us, self._traits.poll_idle_us)
         self._is_behind |= has_news
-        if self._is_behind:
-            await self._node.postroom.look()
-            await self.look_for_due()
-            self._is_behind = False
+        while self._is_behind:
+            self._is_behind = False  # A hint that comes during the look is for another one.
+            try:
+                await self._node.postroom.look()
+                await self.look_for_due()
+            except BaseException:
+                self._is_behind = True
+                raise
 
     def on_hint(self, hint: Hint) -> None:
         """Another writer says that there may be something here."""
         if hint.posted or hint.is_partial:
+            # What this process posts itself is no news to the store: an outcome that a worker said here for a run that was not loaded yet.
+            self._is_behind = True
             self._node.rounds.once("poll", self.poll)
         if hint.has_moved:
             self._node.rounds.once("lease", self._node.tenure.renew)

@@ -11,6 +11,7 @@ from perdure.engine.live import Arrival
 from perdure.engine.record import Told, blobs_of, placed_again, stimulus_of_fact
 from perdure.engine.reopening import Asked
 from perdure.model import message as messages
+from perdure.model.call import Outcome
 from perdure.model.errors import PerdureError
 from perdure.model.fact import ChildCompleted, ChildFailed, RunStarted
 from perdure.model.failure import Failure, failure_of
@@ -46,7 +47,7 @@ def payloads_of(message: AnyMessage | None) -> Sequence[Payload]:
             return (message.value,)
         case messages.RequestUpdate() | messages.AskQuery() | messages.RequestRetry():
             return (*message.args, *message.kwargs.values())
-        case messages.GiveOutcome() | messages.EndChild():
+        case messages.GiveOutcome() | messages.EndChild() | messages.EndAttempt():
             return () if message.value is None else (message.value,)
         case _:
             return ()
@@ -68,7 +69,8 @@ def stimulus_arrival(letter: Letter, blobs: dict[str, bytes]) -> Arrival | None:
         case messages.RecordFact():
             return _recorded(message, content)
         case messages.SendSignal():
-            return Arrival(Signalled(letter.item.id, message.channel, content(message.value), message.is_named, message.digest))
+            id = message.id or letter.item.id
+            return Arrival(Signalled(id, message.channel, content(message.value), message.is_named, message.digest))
         case messages.RequestUpdate():
             args = tuple(content(payload) for payload in message.args)
             kwargs = {name: content(payload) for name, payload in message.kwargs.items()}
@@ -77,7 +79,7 @@ def stimulus_arrival(letter: Letter, blobs: dict[str, bytes]) -> Arrival | None:
             return Arrival(CancelAsked(message.reason))
         case messages.EndChild():
             return Arrival(outcome(message, content), told=Told(is_child=True))
-        case messages.AskQuery() | messages.RequestResume() | messages.GiveOutcome() | None:
+        case messages.AskQuery() | messages.RequestResume() | messages.GiveOutcome() | messages.EndAttempt() | None:
             return None
         case messages.RequestRetry() | messages.ReopenChild():
             return None
@@ -107,6 +109,17 @@ def asked(message: messages.RequestRetry, content: Callable[[Payload], Content])
     args = tuple(content(payload) for payload in message.args)
     kwargs = {name: content(payload) for name, payload in message.kwargs.items()}
     return Asked(call=message.call, action=message.action, args=args, kwargs=kwargs)
+
+
+def attempt_outcome(message: messages.EndAttempt, content: Callable[[Payload], Content]) -> Outcome:
+    """Give how an attempt elsewhere ended."""
+    return Outcome(
+        None if message.value is None else content(message.value),
+        message.error,
+        took_us=message.took_us,
+        retry_after_us=message.retry_after_us,
+        error_types=message.error_types,
+    )
 
 
 def outcome(message: messages.GiveOutcome | messages.EndChild, content: Callable[[Payload], Content]) -> Stimulus:

@@ -119,7 +119,7 @@ class Node:
         self.pump.wakes = self.wakes
         self.pump.starter = self.starter
         self.pump.on_post = self._on_post
-        self.committer.on_written = self.herald.written
+        self.committer.on_written = self._on_written
         self.dispatcher.leaving = self.share.leaving
         self.tenure.on_taken = self._on_taken
         self.tenure.on_asked = self._on_asked
@@ -129,6 +129,7 @@ class Node:
         self.dispatcher.on_beat = self.beats.keep
         self.dispatcher.on_kept = lambda item: self.postroom.take([item])
         self.around.performer.keep_with(self._kept)
+        self.around.performer.listen(self.fetcher.try_parked)
 
     # Life.
 
@@ -169,6 +170,10 @@ class Node:
     def _on_asked(self, partitions: Collection[int]) -> None:
         """Another node is to have these partitions."""
         self.rounds.once("handover", lambda: self.handover.give(partitions, patience_us=self.around.lease_us // 2))
+
+    def _on_written(self, batch: Batch) -> None:
+        self.postroom.written(batch)
+        self.herald.written(batch)
 
     def _on_post(self, items: Sequence[InboxItem]) -> None:
         self.herald.posted(items)

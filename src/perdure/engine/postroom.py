@@ -21,7 +21,7 @@ from perdure.model.call import Attempt
 from perdure.model.errors import EngineClosed, PerdureError, RunElsewhere, RunEnded
 from perdure.model.ids import RunId, reply_id
 from perdure.model.payload import Attachments, Content
-from perdure.ports.store import Heartbeat, InboxItem
+from perdure.ports.store import Batch, Heartbeat, InboxItem
 
 if TYPE_CHECKING:
     from perdure.engine.node import Node
@@ -34,6 +34,7 @@ class Postroom:
         self._node = node
         self._seen: set[tuple[RunId, str]] = set()
         self._taken: set[tuple[RunId, str]] = set()
+        self._consumed: set[tuple[RunId, str]] = set()
         self._looks = 0
         self._lines: dict[RunId, deque[InboxItem]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -54,23 +55,34 @@ class Postroom:
     def take(self, items: Sequence[InboxItem]) -> None:
         """The items are delivered once their runs are loaded, those of one run in the order in which they were taken."""
         for item in items:
-            if (item.run, item.id) in self._seen:
+            if (item.run, item.id) in self._seen or (item.run, item.id) in self._consumed:
                 continue
             self._seen.add((item.run, item.id))
             if (line := self._lines.get(item.run)) is not None:
                 line.append(item)
-            else:
+            elif not self._take_outcome(item):
                 self._lines[item.run] = line = deque((item,))
                 self._begin(self._deliver(item.run, line))
+
+    def _take_outcome(self, item: InboxItem) -> bool:
+        """How an attempt elsewhere ended is told at once, without a task, if its run is here and nothing else is to be read for it."""
+        run = self._node.roster.get(item.run)
+        if run is None or run.phase is not Phase.ACTIVE:
+            return False
+        letter = mail.read(item)
+        if not isinstance(letter.message, messages.EndAttempt) or letter.error is not None or mail.blobs_wanted([letter]):
+            return False
+        try:
+            self._end_attempt(run, letter, letter.message, {})
+        except Exception as error:
+            self._reply(letter, _failed(error))
+            self._consume(letter)
+        return True
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-    def take_read(self, items: Sequence[InboxItem]) -> None:
-        """The inbox of a run that was just loaded: those items that nobody has on the way yet, and those that a stopped run left lying."""
-        self.take(items)
 
     def forget(self, runs: Set[RunId]) -> None:
         """These runs are about to be loaded anew, here or elsewhere: their items are to be taken again."""
@@ -121,6 +133,8 @@ class Postroom:
             arrival = mail.stimulus_arrival(letter, blobs)
             if isinstance(letter.message, messages.RequestRetry | messages.ReopenChild):
                 self._begin(self._retry(run, letter, letter.message, blobs))
+            elif isinstance(letter.message, messages.EndAttempt):
+                self._end_attempt(run, letter, letter.message, blobs)
             elif arrival is None:
                 await self._request(run, letter, blobs)
             elif run.phase is Phase.ENDED:
@@ -160,6 +174,19 @@ class Postroom:
         arrival.done = asyncio.get_running_loop().create_future()
         arrival.done.add_done_callback(lambda future: self._done(run, letter, future))
         self._node.pump.tell(run, arrival)
+
+    def _end_attempt(self, run: LiveRun, letter: Letter, ended: messages.EndAttempt, blobs: dict[str, bytes]) -> None:
+        """How an attempt elsewhere ended; a stopped run takes it in when it goes on."""
+        if run.phase is Phase.STOPPED:
+            return
+        is_meant = run.phase is Phase.ACTIVE and ended.base == run.row.base
+        outcome = mail.attempt_outcome(ended, letter.content(blobs))
+        arrival = self._node.dispatcher.end(run, ended, outcome) if is_meant else None
+        if arrival is None:
+            self._node.intake.dropped += 1
+            self._consume(letter)
+        else:
+            self._tell(run, letter, arrival)
 
     def _done(self, run: LiveRun, letter: Letter, future: "asyncio.Future[Any]") -> None:
         self._seen.discard((letter.item.run, letter.item.id))
@@ -214,8 +241,15 @@ class Postroom:
 
     def _consume(self, letter: Letter) -> None:
         self._node.committer.batch.consumed.append((letter.item.run, letter.item.id))
+        # The store has it until that is written, and each load of the run would bring it again.
+        self._consumed.add((letter.item.run, letter.item.id))
         self._let_go(letter)
         self._node.pump.schedule()
+
+    def written(self, batch: Batch) -> None:
+        """What the batch consumed is not in the store any more."""
+        if self._consumed:
+            self._consumed.difference_update(batch.consumed)
 
     def _let_go(self, letter: Letter) -> None:
         self._seen.discard((letter.item.run, letter.item.id))

@@ -9,6 +9,7 @@ from perdure.ports.clock import Clock
 from perdure.ports.store import Store
 
 RUNS_TOGETHER: Final = 200
+RECORDS_TOGETHER: Final = 500
 PAUSE_US: Final = 60_000_000
 PAUSE_BEHIND_US: Final = 500_000
 """The pause while there is more to delete: some hundred runs a second, a small part of what a store can take."""
@@ -30,7 +31,7 @@ class Pruner:
         return PAUSE_BEHIND_US if self._is_behind else PAUSE_US
 
     async def run_once(self) -> int:
-        """A bounded number of runs, and old replies, are gone; gives the number of runs."""
+        """A bounded number of runs and of expired records, and old replies, are gone; gives the number of runs."""
         now_us, mine, count = self._clock.now_us(), self._mine(), 0
         self._is_behind = False
         for outdated in self.retention.outdated(now_us):
@@ -39,5 +40,6 @@ class Pruner:
             count += gone
         if 0 in mine:
             await self._store.prune_replies(now_us - span_us(self.retention.replies))
+            self._is_behind |= await self._store.expire(now_us, RECORDS_TOGETHER) == RECORDS_TOGETHER
         self.pruned += count
         return count

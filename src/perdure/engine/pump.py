@@ -173,14 +173,16 @@ class Pump:
     def _dispatch_known(self, run: LiveRun, spec: ActionSpec, call: CallName) -> None:
         if spec.function is None:
             known = self._definitions.action(spec.name)
-            if known is None:
-                self._tell_unknown(run)
-                return
-            run.adopt(call, known)
-        self.dispatcher.dispatch(run, call)
+            if known is not None:
+                run.adopt(call, known)
+                spec = run.specs[call].spec
+        if (spec.function is None or spec.queue is not None) and not self.dispatcher.sift(run, [call]):
+            self._tell_unknown(run)
+        else:
+            self.dispatcher.dispatch(run, call)
 
     def _tell_unknown(self, run: LiveRun) -> None:
-        """The run waits for an action that nobody here knows; its row says so."""
+        """The run waits for an action that nobody performs; its row says so."""
         if run.row.reason != (reason := run.missing_action()):
             self.change(run, run.row.status, run.row.wake_us, reason=reason)
 

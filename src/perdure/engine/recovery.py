@@ -30,7 +30,7 @@ def recover(
     """What happened before the load, and what arrived during it, is on its way into the run."""
     if run.phase is Phase.ACTIVE:
         _resume(node, run, journal, was_stalled=was_stalled)
-    node.postroom.take_read([*journal.loaded.inbox])
+    node.postroom.take([*journal.loaded.inbox])
     for arrival in waiting:
         node.pump.tell(run, arrival)
     if run.phase is Phase.ACTIVE:
@@ -49,8 +49,11 @@ def _resume(node: "Node", run: LiveRun, journal: Journal, *, was_stalled: bool) 
     for arrival in lost:
         node.pump.tell(run, arrival)
     waiting = [call for call, entry in run.ledger.calls.items() if not entry.is_pending and entry.retry_us == 0 and call not in outcomes]
-    if not lost and waiting:
-        node.pump.change(run, Status.RUNNING, HELD, reason=run.missing_action(), dispatch=waiting)
+    run.again = set(node.dispatcher.outliving(run, waiting))
+    node.dispatcher.sift(run, waiting)
+    # Where some were lost, what follows their loss hands them over again.
+    if due := ([call for call in waiting if call in run.again] if lost else waiting):
+        node.pump.change(run, Status.RUNNING, HELD, reason=run.missing_action(), dispatch=due)
     elif was_held and not waiting and not lost and not run.arrivals and run.number >= run.row.base:
         node.pump.change(run, Status.WAITING, run.ledger.next_us())
 

@@ -147,6 +147,7 @@ class Retrier:
         first = reopening.first(asked)
         first.inbox_id, first.done = letter.inbox_id, letter.done
         run.arrivals = [first, *reopening.retaken(lambda payload: content_of(payload, reopening.last.data, blobs))]
+        node.dispatcher.sift(run, reopening.calls())
         place, changes = len(node.committer.pieces), len(batch.changes)
         change_row(run, Status.RUNNING, HELD, batch, reason=run.missing_action(), state=reopening.state())
         node.roster.add(run)

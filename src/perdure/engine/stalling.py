@@ -24,7 +24,7 @@ logger = logging.getLogger("perdure.engine")
 def stall_run(run: LiveRun, arrivals: Sequence[Arrival], error: BaseException, batch: Batch, limits: Limits) -> Piece:
     """The run is stalled with the reason in its journal; its stimuli lie in its inbox and are taken in when it is resumed."""
     reason = reason_of(error)
-    logger.error("run %s (%s) is stalled: %s", run.row.id, run.row.definition, reason)
+    logger.error("run %s (%s) is stalled: %s", run.row.id, run.row.definition, reason, extra={"run": run.row.id})
     run.drop_mind()
     run.phase = Phase.STOPPED
     keep_arrivals(run, arrivals, batch, limits)

@@ -66,7 +66,12 @@ class Transitions:
             raise JournalTooLong(size=size, limit=limits.journal_facts_max)
         if size > limits.journal_facts_warn and not run.is_warned:
             run.is_warned = True
-            logger.warning("run %s has a journal of %d facts; consider perdure.continue_as_new or child runs", run.row.id, size)
+            logger.warning(
+                "run %s has a journal of %d facts; consider perdure.continue_as_new or child runs",
+                run.row.id,
+                size,
+                extra={"run": run.row.id},
+            )
 
     def _write(self, piece: Piece, attachments: Attachments, batch: Batch) -> Piece:
         run = piece.run

@@ -1,17 +1,23 @@
 """Why a run is not done: a typed reason for everything that it waits for (G9)."""
 
 from datetime import datetime
+from typing import Protocol
 
+import msgspec
 from msgspec import Struct
 
 from perdure.deciders.ledger import Ledger
 from perdure.insight.journal import entries, row_of, standing_entries
+from perdure.insight.registry import attendance, unserved
 from perdure.model.duration import instant
 from perdure.model.errors import CorruptJournal
 from perdure.model.fact import RunStalled
 from perdure.model.ids import CallName, RunId, call_key
+from perdure.model.registry import ACTION_RECORDS
 from perdure.model.run import RunRow, Status
+from perdure.ports.records import Records
 from perdure.ports.store import Reader
+from perdure.ports.system import SystemClock
 
 
 class Reason(Struct, frozen=True, tag_field="waits_for", tag=True):
@@ -19,7 +25,9 @@ class Reason(Struct, frozen=True, tag_field="waits_for", tag=True):
 
 
 class ActionReason(Reason, frozen=True, tag="action"):
-    """An attempt is due or under way; ``next_attempt``: when it is made, if not now; ``error``: why the one before failed."""
+    """An attempt is due or under way; ``next_attempt``: when it is made, if not now; ``error``: why the one before failed. ``problem``: why
+    nobody performs it.
+    """
 
     call: CallName
     action: str
@@ -27,6 +35,7 @@ class ActionReason(Reason, frozen=True, tag="action"):
     next_attempt: datetime | None = None
     error: str | None = None
     line: str = ""
+    problem: str | None = None
 
 
 class OutsideReason(Reason, frozen=True, tag="outside"):
@@ -86,7 +95,11 @@ class BranchReason(Reason, frozen=True, tag="branch"):
 AnyReason = ActionReason | OutsideReason | TimerReason | SignalReason | ChildReason | CodeReason | StalledReason | NodeReason | BranchReason
 
 
-async def why(reader: Reader, run: RunId) -> list[AnyReason]:
+class Sources(Reader, Records, Protocol):
+    """What the answer is read from: every store."""
+
+
+async def why(reader: Sources, run: RunId) -> list[AnyReason]:
     """Tell what an open run waits for; empty for one that has ended (G9)."""
     row = await row_of(reader, run)
     if row.status.is_final:
@@ -98,8 +111,19 @@ async def why(reader: Reader, run: RunId) -> list[AnyReason]:
         ledger = await _ledger(reader, row)
     except CorruptJournal as error:
         return [*reasons, StalledReason(str(error))]
-    reasons += _open_reasons(row, ledger)
+    reasons += [await _with_problem(reader, row, reason) for reason in _open_reasons(row, ledger)]
     return reasons or [NodeReason()]
+
+
+async def _with_problem(records: Records, row: RunRow, reason: AnyReason) -> AnyReason:
+    """Say of a call that waits for a worker that there is none. The registry is asked only where workers are meant."""
+    if not isinstance(reason, ActionReason) or reason.next_attempt is not None:
+        return reason
+    is_parked = f"{reason.action!r} is not registered" in (row.reason or "")
+    if not is_parked and not await records.scan(ACTION_RECORDS, prefix=f"{reason.action}/", limit=1):
+        return reason
+    problem = unserved(await attendance(records, SystemClock().now_us()), reason.action)
+    return msgspec.structs.replace(reason, problem=problem)
 
 
 async def _stall_reasons(reader: Reader, row: RunRow) -> list[AnyReason]:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import msgspec
 
 from perdure.model.errors import InvalidOption, InvalidValue, PayloadTooLarge
-from perdure.model.payload import Content
+from perdure.model.payload import EMPTY, EMPTY_CONTENT, Content
 
 
 class Codec(Protocol):
@@ -42,6 +42,8 @@ class Serializer:
         """Give the content of a value, called ``what of`` in errors. Raises `PayloadTooLarge`, `InvalidValue` if JSON cannot hold it."""
         if type(value) is bytes:
             content = Content("bytes", value)
+        elif value is EMPTY:
+            return EMPTY_CONTENT
         else:
             try:
                 content = Content("json", self._encode(value))
@@ -50,6 +52,12 @@ class Serializer:
         if len(content.data) > self._bytes_max:
             raise PayloadTooLarge(what=_named(what, of), size=len(content.data), limit=self._bytes_max)
         return self._through_codecs(content) if self._codecs else content
+
+    def seal(self, content: Content, what: str = "a value") -> Content:
+        """Give a content that no codec has changed yet as `encode` gives it. Raises `PayloadTooLarge`."""
+        if len(content.data) > self._bytes_max:
+            raise PayloadTooLarge(what=what, size=len(content.data), limit=self._bytes_max)
+        return self._through_codecs(content) if self._codecs and content.codec != EMPTY_CONTENT.codec else content
 
     def _through_codecs(self, content: Content) -> Content:
         name, data = content.codec, content.data
@@ -63,7 +71,7 @@ class Serializer:
         """Give a hash of arguments before any codec: equal values, equal digest, whatever key they are encrypted with."""
         hash = sha256()
         for value in (*args, *(part for pair in sorted(kwargs.items()) for part in pair)):
-            data = value if type(value) is bytes else self.encode_plain(value)
+            data = value if type(value) is bytes else EMPTY_CONTENT.data if value is EMPTY else self.encode_plain(value)
             hash.update(len(data).to_bytes(8, "big"))
             hash.update(data)
         return hash.hexdigest()
@@ -88,6 +96,8 @@ class Serializer:
         return self._decode_other(content, wanted, _named(what, of))
 
     def _decode_other(self, content: Content, wanted: Any, what: str) -> Any:
+        if content.codec == EMPTY_CONTENT.codec:
+            return EMPTY
         data = self.plain(content, what)
         if content.codec.partition("+")[0] == "bytes":
             return self._convert(data, wanted, what)

@@ -2,17 +2,27 @@
 
 PerdureError
 ├── NotFound ............ the thing named does not exist          RunNotFound CallNotFound DefinitionNotFound DefinitionAmbiguous
-│                                                                 NamespaceNotFound
+│                                                                 NamespaceNotFound ActionNotFound SecretNotFound TokenNotFound
+│                                                                 TicketNotFound PersonalDataErased
 ├── Conflict ............ it exists in another state        RunConflict SignalConflict UpdateConflict RunEnded NotRetryable CallClosed
 │                                                                 DefinitionConflict NodeIsLive NamespaceExists NamespaceNotEmpty
+│                                                                 ActionConflict TokenExists TicketClosed
 ├── Invalid ............. the input is wrong; do not try again    InvalidOption InvalidArguments InvalidValue InvalidExport CorruptJournal
+│                                                                 InvalidMessage InvalidDescriptors RequestRefused TemplateFailed
+│                                                                 FormRefused PersonalDataUnreadable
+├── NotAllowed .......... someone else may do it                  NotAssignee LinkForged
+├── Expired ............. it was possible once                    LinkExpired
 ├── Unavailable ......... try again later                         StoreUnavailable EngineClosed AnswerOverdue Overloaded
+│                                                                 TransportUnavailable NoHandlers ServiceUnavailable RequestFailed
 ├── LeaseLost ........... another node has the runs now
 ├── NonDeterministic .... workflow code cannot be replayed        ForbiddenInWorkflow ReplayMismatch
-├── Unsupported ......... this product or version cannot do it
-├── TooLarge ............ a limit was reached                     PayloadTooLarge JournalTooLong TooManyCalls TooManySignals TooManySteps
+├── Unsupported ......... this product or version cannot do it    NoReflection
+├── TooLarge ............ a limit was reached                     PayloadTooLarge PacketTooLarge JournalTooLong TooManyCalls
+│                                                                 TooManySignals TooManySteps TooManyMessages MessageTooLarge
+│                                                                 PatternTooSlow
 ├── Internal ............ our mistake
-└── Ended badly ......... how user code ended          ActionFailed ActionTimedOut AttemptsLost RunFailed RunTimedOut RunCancelled
+└── Ended badly ......... how user code ended          ActionFailed ActionTimedOut AttemptsLost ProcessDied
+                                                     OutputMissing TicketOverdue RunFailed RunTimedOut RunCancelled
 """
 
 from typing import Any
@@ -56,8 +66,31 @@ class DefinitionAmbiguous(DefinitionNotFound):
     text = "Two workflows are named {name!r} (version {version}): {first} and {second}. Give one of them name=… or version=…, then resume."
 
 
+class ActionNotFound(NotFound):
+    text = (
+        "No action {name!r} was ever seen{where}. Known: {known}. Start a worker that announces it, or register its service "
+        "('perdure grpc register HOST:PORT'); after that it may be offline."
+    )
+
+
 class NamespaceNotFound(NotFound):
     text = "There is no namespace {namespace!r} on {store}. Known: {known}. 'perdure ns create {namespace}' makes it."
+
+
+class SecretNotFound(NotFound):
+    text = "The secret {reference!r} cannot be read here: {found}. Set it where the action runs, then retry the call."
+
+
+class TokenNotFound(NotFound):
+    text = "There is no API token {name!r} on {store}. 'perdure token list' shows them."
+
+
+class TicketNotFound(NotFound):
+    text = "There is no ticket {ticket!r}. 'perdure tickets list' shows those that are open; closed ones are forgotten after a while."
+
+
+class PersonalDataErased(NotFound):
+    text = "The personal data of the run {run!r} cannot be given back: {found}. The tokens stay tokens."
 
 
 class Conflict(PerdureError):
@@ -102,8 +135,23 @@ class NamespaceExists(Conflict):
     text = "There is a namespace {namespace!r} on {store} already."
 
 
+class ActionConflict(Conflict):
+    text = (
+        "The action {name!r} is registered already: of the service {service!r} at {address}. To move that service, register it with "
+        "--name {service}; to take the action from it, with --replace."
+    )
+
+
 class NamespaceNotEmpty(Conflict):
     text = "The namespace {namespace!r} has runs. Prune or export them first, or delete it with --force."
+
+
+class TokenExists(Conflict):
+    text = "There is an API token {name!r} on {store} already. Use another name, or revoke it first."
+
+
+class TicketClosed(Conflict):
+    text = "The ticket {ticket!r} takes no answer any more: {found}. What stands, stands; nothing was changed."
 
 
 class NodeIsLive(Conflict):
@@ -132,8 +180,57 @@ class InvalidExport(Invalid):
     text = "Line {line} of the export cannot be taken: {problem}. What was whole before it may be there; mend the file and import it again."
 
 
+class InvalidMessage(Invalid):
+    """Fields: ``problem``, which is also the reason that a dead letter carries."""
+
+    text = "The message cannot be taken: {problem}."
+
+
+class InvalidDescriptors(Invalid):
+    text = (
+        "The descriptors of {what} cannot be used: {problem}. A whole set is made with: "
+        "protoc --include_imports --include_source_info --descriptor_set_out=FILE service.proto"
+    )
+
+
+class RequestRefused(Invalid):
+    text = "{asked} was refused: {found}. The same request would be refused again."
+
+
+class TemplateFailed(Invalid):
+    text = "The template {template!r} cannot be filled in: {problem}."
+
+
+class FormRefused(Invalid):
+    text = "{what} does not fit its form: {problem}. Mend it and send it again; nothing was taken."
+
+
+class PersonalDataUnreadable(Invalid):
+    text = "The personal data of the run {run!r} cannot be read: {problem}. Nothing was sent."
+
+
 class CorruptJournal(Invalid):
     text = "The journal cannot be read: {what}. The row is left as it is; repair it or restore a backup, then resume the run."
+
+
+class NotAllowed(PerdureError):
+    kind = "not allowed"
+
+
+class NotAssignee(NotAllowed):
+    text = "{person!r} may not answer the ticket {ticket!r}: it is for {assignees}."
+
+
+class LinkForged(NotAllowed):
+    text = "This link was not made here, or was changed on its way. Ask for another."
+
+
+class Expired(PerdureError):
+    kind = "expired"
+
+
+class LinkExpired(Expired):
+    text = "This link was valid until {until}. Ask for another."
 
 
 class Unavailable(PerdureError):
@@ -148,6 +245,18 @@ class EngineClosed(Unavailable):
     text = "The engine is {state}; {asked} was not done. Open it with 'async with Engine(…)' first."
 
 
+class TransportUnavailable(Unavailable):
+    text = "The transport {transport} did not answer: {problem}. The store has what must be done; it is sent again when it is back."
+
+
+class NoHandlers(Unavailable):
+    text = "Nobody handles {address!r} on {transport}: no worker has ever asked for it. Start one that does; the call waits."
+
+
+class ServiceUnavailable(Unavailable):
+    text = "The service {address} did not answer: {problem}. Methods that were registered before stay known; try again when it is up."
+
+
 class AnswerOverdue(Unavailable):
     text = "No node answered {asked} within {span}. Is 'perdure serve' running on this store? The request may still be carried out."
 
@@ -159,6 +268,10 @@ class Overloaded(Unavailable):
         "{asked} was not taken: {found} requests wait for the store already; the limit {limit} is {allowed}. "
         "Nothing of it was done; try again in {span}."
     )
+
+
+class RequestFailed(Unavailable):
+    text = "{asked} failed: {found}. It may do better later."
 
 
 class LeaseLost(PerdureError):
@@ -186,12 +299,28 @@ class Unsupported(PerdureError):
     text = "{what} is not supported here: {why}."
 
 
+class NoReflection(Unsupported):
+    text = (
+        "The service {address} has no server reflection (neither v1 nor v1alpha): it cannot be asked for its methods. Switch it on, "
+        "or give a descriptor set: 'perdure grpc register {address} --descriptor-set FILE', made with "
+        "'protoc --include_imports --include_source_info --descriptor_set_out=FILE service.proto'."
+    )
+
+
 class TooLarge(PerdureError):
     kind = "too large"
 
 
 class PayloadTooLarge(TooLarge):
     text = "{what} takes {size} bytes; the limit payload_bytes_max is {limit}. Store it elsewhere and pass a reference."
+
+
+class PacketTooLarge(TooLarge):
+    text = "A packet for {address!r} takes {size} bytes; {transport} carries {limit}. Store the value elsewhere and pass a reference."
+
+
+class PatternTooSlow(TooLarge):
+    text = "The pattern {pattern!r} took longer than {span} on a text of {size} characters. Give it less to try, or more time."
 
 
 class JournalTooLong(TooLarge):
@@ -209,6 +338,17 @@ class TooManyCalls(TooLarge):
 class TooManySignals(TooLarge):
     text = (
         "{size} signals wait unread on channel {channel!r} of run {run!r}; the limit signals_buffered_max is {limit}. Send it again later."
+    )
+
+
+class MessageTooLarge(TooLarge):
+    text = "{what} takes {size} bytes or more; the limit message_bytes_max is {limit}. Ask for less, or raise the limit of its service."
+
+
+class TooManyMessages(TooLarge):
+    text = (
+        "{method} sent more than {limit} messages; the limit messages_max is {limit}. A stream is recorded as one value: ask for less at a "
+        "time, or raise the limit of its service."
     )
 
 
@@ -241,6 +381,18 @@ class ActionTimedOut(ActionFailed, TimeoutError):
 
 
 class AttemptsLost(ActionFailed):
+    text = "{message}"
+
+
+class ProcessDied(ActionFailed):
+    text = "{message}"
+
+
+class OutputMissing(ActionFailed):
+    text = "{message}"
+
+
+class TicketOverdue(ActionFailed, TimeoutError):
     text = "{message}"
 
 

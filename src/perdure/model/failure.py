@@ -43,9 +43,9 @@ def failure_of(error: BaseException, *, is_final: bool = False, depth: int = 0) 
         return _remote_failure(error, cause, is_final)
     return Failure(
         type=f"{type(error).__module__}:{type(error).__qualname__}",
-        message=_text(error),
+        message=_writable(_text(error)),
         args=_plain_args(error),
-        traceback="".join(traceback.format_tb(error.__traceback__, _TRACEBACK_FRAMES_MAX)),
+        traceback=_writable("".join(traceback.format_tb(error.__traceback__, _TRACEBACK_FRAMES_MAX))),
         cause=cause,
         is_final=is_final,
         notes=_notes(error),
@@ -54,19 +54,24 @@ def failure_of(error: BaseException, *, is_final: bool = False, depth: int = 0) 
 
 def _notes(error: BaseException) -> tuple[str, ...]:
     notes = getattr(error, "__notes__", ())
-    return tuple(note for note in notes if isinstance(note, str))[-_NOTES_MAX:] if isinstance(notes, list) else ()
+    return tuple(_writable(note) for note in notes if isinstance(note, str))[-_NOTES_MAX:] if isinstance(notes, list) else ()
 
 
 def _remote_failure(error: errors.ActionFailed, cause: Failure | None, is_final: bool) -> Failure:
     fields = error.fields
     return Failure(
         type=str(fields.get("type", "")),
-        message=str(fields.get("message", "")),
-        traceback=str(fields.get("traceback", "")),
+        message=_writable(str(fields.get("message", ""))),
+        traceback=_writable(str(fields.get("traceback", ""))),
         cause=cause,
         is_final=is_final,
         notes=tuple(note for note in _notes(error) if not note.startswith(_REMOTE)),
     )
+
+
+def _writable(text: str) -> str:
+    """Text of the operating system, such as the name of a file, may hold halves of characters, which no UTF-8 has."""
+    return text if text.isascii() else text.encode(errors="backslashreplace").decode()
 
 
 def _text(error: BaseException) -> str:
@@ -115,7 +120,8 @@ def exception_of(failure: Failure, fallback: type[errors.PerdureError] = errors.
 
 
 def _rebuilt(failure: Failure) -> BaseException | None:
-    found = _class_of(failure.type)
+    # Without arguments nothing is rebuilt, and so nothing imported: the name may come from a stranger.
+    found = None if failure.args is UNSET else _class_of(failure.type)
     if found is None or failure.args is UNSET:
         return None
     try:

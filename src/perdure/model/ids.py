@@ -2,6 +2,8 @@
 
 from typing import NewType
 
+_DIGEST_DIGITS = 16
+
 RunId = NewType("RunId", str)
 """Names a run. Chosen by the caller, or a time-ordered token made by the engine."""
 
@@ -22,10 +24,20 @@ def reply_id(run: RunId, message: str) -> str:
     return f"{len(run)}#{run}#{message}"
 
 
+def signal_message(signal: str) -> str:
+    """Name the message of a signal among all that an inbox may hold: ids of other kinds end otherwise, whatever their senders chose."""
+    return f"{signal}#signal"
+
+
+def update_message(update: str, digest: str) -> str:
+    """Name the message of an update, as `signal_message` does. Two that differ in content differ in name: each is answered."""
+    return f"{update}#update~{digest[:_DIGEST_DIGITS]}"
+
+
 def split_call_key(key: str) -> tuple[RunId, int, CallName] | None:
     """Take a call key apart; ``None`` if it is not one."""
     run, first, rest = key.partition("#")
     base, second, call = rest.partition("#")
-    if not (first and second and run and call and base.isdigit()):
+    if not (first and second and run and call and base.isascii() and base.isdigit()):
         return None
     return RunId(run), int(base), CallName(call)

@@ -11,8 +11,9 @@ class Limits(Struct, frozen=True, kw_only=True):
     ``signals_buffered_max``: unread signals of one channel. ``callbacks_max``: event-loop callbacks in one transition.
     ``attempts_lost_max``: times in a row that a call may take its node down with it. ``attempts_running_max``: attempts that run at once
     on this node; more wait their turn. ``runs_idle_max``: waiting runs kept in memory for a quick wake.
-    ``requests_waiting_max``: starts, signals and updates of callers in this process that wait for their commit, or answer;
-    ``arrivals_waiting_max``: what one run is yet to take in. A caller beyond either is told `Overloaded` at once.
+    ``requests_waiting_max``: starts, signals and updates of callers in this process that wait for their commit, or answer; in a process
+    that is not the run's node, all that wait for their commit to an inbox. ``arrivals_waiting_max``: what one run is yet to take in. A
+    caller beyond either is told `Overloaded` at once.
     """
 
     payload_bytes_max: int = 64 * 1024 * 1024

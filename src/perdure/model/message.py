@@ -21,14 +21,17 @@ class RecordFact(Message, frozen=True):
 
 
 class SendSignal(Message, frozen=True):
+    """``id``: the signal's, where the message has another, as messages of clients have."""
+
     channel: str
     value: Payload
     is_named: bool = False
     digest: str = ""
+    id: str = ""
 
 
 class RequestUpdate(Message, frozen=True):
-    """``id``: the update's, where the message has another: two of one id and other content must both be read, and answered apart."""
+    """``id``: the update's, where the message has another, as messages of clients have."""
 
     method: str
     args: tuple[Payload, ...] = ()
@@ -61,6 +64,21 @@ class GiveOutcome(Message, frozen=True):
     error: Failure | None = None
 
 
+class EndAttempt(Message, frozen=True):
+    """How an attempt elsewhere ended: with a value, an error, or (neither) left open for an outside outcome. ``worker``: who says so."""
+
+    base: int
+    call: CallName
+    attempt: int
+    sequence: int = 1
+    value: Payload | None = None
+    error: Failure | None = None
+    took_us: int = 0
+    retry_after_us: int | None = None
+    error_types: tuple[str, ...] = ()
+    worker: str = ""
+
+
 class EndChild(Message, frozen=True):
     """Tells a parent how its child ended. ``number``: the child's row that says so."""
 
@@ -88,7 +106,17 @@ class ReopenChild(Message, frozen=True):
 
 
 AnyMessage = (
-    RecordFact | SendSignal | RequestUpdate | AskQuery | RequestCancel | RequestResume | GiveOutcome | EndChild | RequestRetry | ReopenChild
+    RecordFact
+    | SendSignal
+    | RequestUpdate
+    | AskQuery
+    | RequestCancel
+    | RequestResume
+    | GiveOutcome
+    | EndAttempt
+    | EndChild
+    | RequestRetry
+    | ReopenChild
 )
 
 

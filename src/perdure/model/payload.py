@@ -18,6 +18,27 @@ class Content(Struct, frozen=True, gc=False):
     data: bytes
 
 
+class Empty:
+    """The one value of an action that succeeded with nothing to pass on. It is false; its copies are itself."""
+
+    __slots__ = ()
+
+    def __bool__(self) -> bool:
+        return False
+
+    def __repr__(self) -> str:
+        return "perdure.EMPTY"
+
+    def __reduce__(self) -> str:
+        return "EMPTY"
+
+
+EMPTY: Final[Any] = Empty()
+"""Returned by an action to say: success, with nothing to pass on. It stands for a value of any declared type."""
+EMPTY_CONTENT: Final = Content("empty", b"null")
+"""How `EMPTY` travels and rests, whatever the codecs: it gives nothing away."""
+
+
 def packed(content: Content) -> bytes:
     """Give a content as one JSON text: the value itself where it is plain JSON, else ``[codec, base64]``. For JSON objects only."""
     return content.data if content.codec == "json" else json.encode((content.codec, content.data))

@@ -1,4 +1,4 @@
-"""How often and when a failed attempt is tried again."""
+"""How often and when a failed attempt is tried again: what policies say, and what an action may say itself."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -92,6 +92,20 @@ class Retry(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 NO_RETRY = Retry(attempts=1)
+
+
+class GiveUp(Exception):
+    """Raised by an action: fail the call now, whatever its retry policy says. A cause given with ``from`` reaches the workflow."""
+
+
+class RetryAfter(Exception):
+    """Raised by an action: fail this attempt, and make the next one after ``delay`` instead of when the policy says. A cause given with
+    ``from`` is what the attempt failed with, for the policy and for the workflow.
+    """
+
+    def __init__(self, delay: Span, message: str = "") -> None:
+        super().__init__(message or f"to be tried again after {delay}")
+        self.delay_us: int = span_us(delay)
 
 
 def type_name(entry: type[Any] | str) -> str:

@@ -1,9 +1,9 @@
-"""The performer: does the work of actions that live in this process."""
+"""The performer: does the work of actions, or has it done."""
 
 from collections.abc import Callable
 from typing import Protocol
 
-from perdure.model.call import Attempt, Outcome
+from perdure.model.call import ActionSpec, Attempt, Outcome
 from perdure.model.payload import Content
 from perdure.ports.store import Batch
 
@@ -16,12 +16,46 @@ class Performance(Protocol):
         """Tell whether its outcome is being made durable together with its effect: it cannot be stopped any more, and will end soon."""
         ...
 
+    @property
+    def is_elsewhere(self) -> bool:
+        """Tell whether it goes on when this process ends: its outcome finds the run wherever that is."""
+        ...
+
     def cancel(self) -> None:
         """The action is asked to stop: an async one by cancellation, a threaded one by its attempt's ``is_cancelled``."""
         ...
 
+    def let_go(self) -> None:
+        """Nobody here wants to hear of it any more; one that is elsewhere goes on for whoever has the run."""
+        ...
+
+
+class PlainPerformer(Protocol):
+    """Begins attempts whose action is known to be performed here."""
+
+    def perform(
+        self, attempt: Attempt, deliver: Callable[[Attempt, Outcome], None], beat: Callable[[Attempt, Content], None]
+    ) -> Performance:
+        """As `Performer.perform`."""
+        ...
+
 
 class Performer(Protocol):
+    @property
+    def here(self) -> PlainPerformer | None:
+        """What performs plain actions of this process, with no queue and no limit, without being asked for each whether it does; ``None``
+        if it must be asked.
+        """
+        ...
+
+    def takes(self, spec: ActionSpec) -> bool:
+        """Tell whether an attempt of this action can be handed over now."""
+        ...
+
+    def is_elsewhere(self, spec: ActionSpec) -> bool:
+        """Tell whether attempts of this action go on when this process ends."""
+        ...
+
     def perform(
         self, attempt: Attempt, deliver: Callable[[Attempt, Outcome], None], beat: Callable[[Attempt, Content], None]
     ) -> Performance:
@@ -29,6 +63,10 @@ class Performer(Protocol):
 
         ``beat`` is called in the event loop whenever the action reports details. Never raises.
         """
+        ...
+
+    def listen(self, heard: Callable[[], None]) -> None:
+        """``heard`` is called whenever actions are taken that were not before."""
         ...
 
     def keep_with(self, keep: Callable[[Attempt, Outcome], Batch]) -> None:

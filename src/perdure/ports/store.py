@@ -24,6 +24,8 @@ from perdure.model.ids import CallName, RunId
 from perdure.model.payload import blobs_named
 from perdure.model.retention import Outdated
 from perdure.model.run import RunChange, RunRow, Status, Transition
+from perdure.ports.packets import Packets
+from perdure.ports.records import Records
 
 
 class Traits(Struct, frozen=True, kw_only=True):
@@ -278,6 +280,12 @@ class Reader(Protocol):
         """
         ...
 
+    async def mentions(self, run: RunId, text: bytes) -> Loaded | None:
+        """Give the run as `load` does, but of its journal only the rows whose facts contain the text, and of its inbox only the messages
+        whose body does; no heartbeats. ``None`` if there is no such run. It costs the store a look at each of them.
+        """
+        ...
+
     async def blobs(self, hashes: Collection[str]) -> dict[str, bytes]:
         """Give the blobs of these content hashes; unknown ones are left out."""
         ...
@@ -350,13 +358,14 @@ class Settings(Protocol):
 class Hint(Struct, frozen=True):
     """Something that others may be waiting for. ``posted``: runs with new inbox items; ``ended``: runs that ended, replies.
 
-    ``has_moved``: partitions are free for others. ``is_partial``: there was more than is named.
+    ``called``: addresses with new packets. ``has_moved``: partitions are free for others. ``is_partial``: there was more than is named.
     """
 
     posted: frozenset[str] = frozenset()
     ended: frozenset[str] = frozenset()
     has_moved: bool = False
     is_partial: bool = False
+    called: frozenset[str] = frozenset()
 
 
 class News(Protocol):
@@ -367,11 +376,14 @@ class News(Protocol):
         ...
 
     def subscribe(self, heard: Callable[[Hint], None]) -> Callable[[], None]:
-        """``heard`` is called in the event loop with the hints of others, until the function that this gives is called."""
+        """``heard`` is called in the event loop with the hints of others, until the function that this gives is called.
+
+        What is ``called`` through this very object is told too: takers and senders may share it.
+        """
         ...
 
 
-class Store(Writer, Leases, Reader, Agenda, Pruning, Settings, News, Protocol):
+class Store(Writer, Leases, Reader, Agenda, Pruning, Settings, News, Records, Packets, Protocol):
     """A whole store. ``name`` is what errors call it, such as the URL without secrets."""
 
     @property

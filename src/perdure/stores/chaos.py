@@ -24,6 +24,7 @@ from perdure.model.retention import Outdated
 from perdure.model.run import RunRow, Transition
 from perdure.ports.store import Batch, Hint, InboxItem, Loaded, Reply, RunQuery, Store, Survey, Traits
 from perdure.ports.transactions import Transactions
+from perdure.stores.forwarding import ForwardedTables
 
 logger = logging.getLogger("perdure.chaos")
 
@@ -68,7 +69,7 @@ def _die() -> None:
     os._exit(SUICIDE_CODE)
 
 
-class ChaosStore:
+class ChaosStore(ForwardedTables):
     """``die`` ends the process, or what a test takes for it: the commit does not return after it."""
 
     def __init__(self, store: Store, chaos: Chaos, *, die: Callable[[], None] = _die) -> None:
@@ -89,6 +90,10 @@ class ChaosStore:
             raise fault
         return refused
 
+    @property
+    def _inside(self) -> Store:
+        return self.inner
+
     async def _before(self) -> StoreUnavailable | None:
         """A call may be late and may fail; gives the error of one that fails when its effect is there."""
         if self._slow.random() < self._chaos.slow:
@@ -99,7 +104,7 @@ class ChaosStore:
             raise StoreUnavailable(store=self.name, problem="chaos, before the commit")
         return StoreUnavailable(store=self.name, problem="chaos, after the commit")
 
-    async def _read(self, ask: Callable[[], Awaitable[T]]) -> T:
+    async def _asked(self, ask: Callable[[], Awaitable[T]]) -> T:
         """Any call but a commit fails before it has an effect."""
         if await self._before() is not None:
             raise StoreUnavailable(store=self.name, problem="chaos")
@@ -138,55 +143,58 @@ class ChaosStore:
         await self.inner.close()
 
     async def take_lease(self, node: str, now_us: int, lease_us: int) -> int | None:
-        return await self._read(lambda: self.inner.take_lease(node, now_us, lease_us))
+        return await self._asked(lambda: self.inner.take_lease(node, now_us, lease_us))
 
     async def renew_lease(self, epoch: int, now_us: int, lease_us: int) -> Survey | None:
-        return await self._read(lambda: self.inner.renew_lease(epoch, now_us, lease_us))
+        return await self._asked(lambda: self.inner.renew_lease(epoch, now_us, lease_us))
 
     async def survey(self) -> Survey:
-        return await self._read(lambda: self.inner.survey())
+        return await self._asked(lambda: self.inner.survey())
 
     async def take_partitions(self, epoch: int, wanted: Sequence[int], now_us: int) -> list[int]:
-        return await self._read(lambda: self.inner.take_partitions(epoch, wanted, now_us))
+        return await self._asked(lambda: self.inner.take_partitions(epoch, wanted, now_us))
 
     async def give_partitions(self, epoch: int, given: Sequence[int]) -> None:
-        await self._read(lambda: self.inner.give_partitions(epoch, given))
+        await self._asked(lambda: self.inner.give_partitions(epoch, given))
 
     async def release_lease(self, epoch: int) -> None:
         await self.inner.release_lease(epoch)
 
     async def row(self, run: RunId) -> RunRow | None:
-        return await self._read(lambda: self.inner.row(run))
+        return await self._asked(lambda: self.inner.row(run))
 
     async def find(self, query: RunQuery) -> list[RunRow]:
-        return await self._read(lambda: self.inner.find(query))
+        return await self._asked(lambda: self.inner.find(query))
 
     async def transitions(self, run: RunId, after: int, limit: int) -> list[Transition]:
-        return await self._read(lambda: self.inner.transitions(run, after, limit))
+        return await self._asked(lambda: self.inner.transitions(run, after, limit))
 
     async def load(self, runs: Sequence[RunId], within: Collection[int] | None = None) -> list[Loaded]:
-        return await self._read(lambda: self.inner.load(runs, within))
+        return await self._asked(lambda: self.inner.load(runs, within))
+
+    async def mentions(self, run: RunId, text: bytes) -> Loaded | None:
+        return await self._asked(lambda: self.inner.mentions(run, text))
 
     async def blobs(self, hashes: Collection[str]) -> dict[str, bytes]:
-        return await self._read(lambda: self.inner.blobs(hashes))
+        return await self._asked(lambda: self.inner.blobs(hashes))
 
     async def reply(self, id: str) -> Reply | None:
-        return await self._read(lambda: self.inner.reply(id))
+        return await self._asked(lambda: self.inner.reply(id))
 
     async def held(self, partitions: Collection[int]) -> list[RunId]:
-        return await self._read(lambda: self.inner.held(partitions))
+        return await self._asked(lambda: self.inner.held(partitions))
 
     async def due(self, partitions: Collection[int], now_us: int, limit: int) -> list[RunId]:
-        return await self._read(lambda: self.inner.due(partitions, now_us, limit))
+        return await self._asked(lambda: self.inner.due(partitions, now_us, limit))
 
     async def next_wake_us(self, partitions: Collection[int]) -> int | None:
-        return await self._read(lambda: self.inner.next_wake_us(partitions))
+        return await self._asked(lambda: self.inner.next_wake_us(partitions))
 
     async def addressed(self, partitions: Collection[int], limit: int) -> list[InboxItem]:
-        return await self._read(lambda: self.inner.addressed(partitions, limit))
+        return await self._asked(lambda: self.inner.addressed(partitions, limit))
 
     async def has_news(self, partitions: Collection[int]) -> bool:
-        return await self._read(lambda: self.inner.has_news(partitions))
+        return await self._asked(lambda: self.inner.has_news(partitions))
 
     def announce(self, hint: Hint) -> None:
         self.inner.announce(hint)
@@ -195,19 +203,19 @@ class ChaosStore:
         return self.inner.subscribe(heard)
 
     async def setting(self, name: str) -> str | None:
-        return await self._read(lambda: self.inner.setting(name))
+        return await self._asked(lambda: self.inner.setting(name))
 
     async def set_setting(self, name: str, value: str) -> None:
-        await self._read(lambda: self.inner.set_setting(name, value))
+        await self._asked(lambda: self.inner.set_setting(name, value))
 
     async def schema_version(self) -> int:
-        return await self._read(lambda: self.inner.schema_version())
+        return await self._asked(lambda: self.inner.schema_version())
 
     async def prune_runs(self, outdated: Outdated, partitions: Collection[int], *, limit: int) -> int:
-        return await self._read(lambda: self.inner.prune_runs(outdated, partitions, limit=limit))
+        return await self._asked(lambda: self.inner.prune_runs(outdated, partitions, limit=limit))
 
     async def count_outdated(self, outdated: Outdated) -> int:
-        return await self._read(lambda: self.inner.count_outdated(outdated))
+        return await self._asked(lambda: self.inner.count_outdated(outdated))
 
     async def prune_replies(self, before_us: int) -> int:
-        return await self._read(lambda: self.inner.prune_replies(before_us))
+        return await self._asked(lambda: self.inner.prune_replies(before_us))

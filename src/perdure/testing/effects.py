@@ -16,14 +16,14 @@ from typing import Any
 from msgspec import Struct
 
 from perdure.model import fact as facts
-from perdure.model.call import Attempt, Outcome
+from perdure.model.call import ActionSpec, Attempt, Outcome
 from perdure.model.duration import span_text
 from perdure.model.fact import AnyFact, decode_facts
 from perdure.model.ids import CallKey, CallName, RunId, call_key
 from perdure.model.payload import content_of
 from perdure.model.run import RunRow, Transition
 from perdure.ports.clock import Clock
-from perdure.ports.performer import Performance, Performer
+from perdure.ports.performer import Performance, Performer, PlainPerformer
 from perdure.ports.store import Batch
 
 TURNS_MAX = 12
@@ -167,9 +167,26 @@ class RecordedPerformer:
         self._book = book
         self._shuffle = shuffle
 
+    @property
+    def here(self) -> PlainPerformer | None:
+        """None: every attempt goes through the book."""
+        return None
+
+    def listen(self, heard: Callable[[], None]) -> None:
+        """As the port says."""
+        self._performer.listen(heard)
+
     def keep_with(self, keep: Callable[[Attempt, Outcome], Batch]) -> None:
         """As the port says."""
         self._performer.keep_with(keep)
+
+    def takes(self, spec: ActionSpec) -> bool:
+        """As the port says."""
+        return self._performer.takes(spec)
+
+    def is_elsewhere(self, spec: ActionSpec) -> bool:
+        """As the port says."""
+        return self._performer.is_elsewhere(spec)
 
     def perform(self, attempt: Attempt, deliver: Any, beat: Any) -> Performance:
         self._book.begin(attempt)

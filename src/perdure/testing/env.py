@@ -257,6 +257,4 @@ def _housekeeping(engine: Engine) -> list[Alarm]:
 
 
 def _performer(engine: Engine) -> LocalPerformer | None:
-    node = engine.node
-    performer = None if node is None else node.around.performer
-    return performer if isinstance(performer, LocalPerformer) else None
+    return None if engine.node is None else engine.here

@@ -6,6 +6,7 @@ later one is begun, until `break_lease`. The test then ends the engine (`Environ
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from typing import TypeVar
 
 from perdure.model.durability import Durability
 from perdure.model.errors import StoreUnavailable
@@ -13,7 +14,10 @@ from perdure.model.ids import RunId
 from perdure.model.retention import Outdated
 from perdure.model.run import RunRow, Transition
 from perdure.ports.store import Batch, Hint, InboxItem, Loaded, Reply, RunQuery, Store, Survey, Traits
+from perdure.stores.forwarding import ForwardedTables
 from perdure.stores.memory import MemoryStore
+
+T = TypeVar("T")
 
 AfterCommit = Callable[[Batch, Mapping[RunId, RunRow]], Awaitable[None]]
 
@@ -22,7 +26,7 @@ async def _do_nothing(batch: Batch, refused: Mapping[RunId, RunRow]) -> None:
     """Nobody looks."""
 
 
-class FaultyStore:
+class FaultyStore(ForwardedTables):
     """``crash_before`` and ``crash_after``: numbers of commits that never return, without and with being written.
 
     ``slow_turns``: turns of the event loop that each commit takes. ``is_repeating``: what lies in inboxes is read twice.
@@ -85,6 +89,13 @@ class FaultyStore:
     # The rest is the store's own.
 
     @property
+    def _inside(self) -> Store:
+        return self.inner
+
+    async def _asked(self, ask: Callable[[], Awaitable[T]]) -> T:
+        return await ask()
+
+    @property
     def name(self) -> str:
         """What errors call it."""
         return self.inner.name
@@ -131,6 +142,9 @@ class FaultyStore:
 
     async def load(self, runs: Sequence[RunId], within: Collection[int] | None = None) -> list[Loaded]:
         return await self.inner.load(runs, within)
+
+    async def mentions(self, run: RunId, text: bytes) -> Loaded | None:
+        return await self.inner.mentions(run, text)
 
     async def blobs(self, hashes: Collection[str]) -> dict[str, bytes]:
         return await self.inner.blobs(hashes)

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from perdure.workers.executors import LocalPerformance, LocalPerformer
+from perdure.workers.executors import LocalPerformer
 
 _TURNS_MAX = 1_000_000
 _TURNS_UNSEEN = 100
@@ -36,17 +36,18 @@ async def settle(performer: LocalPerformer | None, patience_s: float) -> None:
     )
 
 
-def _threaded(performer: LocalPerformer | None) -> list[LocalPerformance]:
+def _threaded(performer: LocalPerformer | None) -> dict[asyncio.Task[Any], str]:
+    """Give what runs outside of the event loop, with the names of the actions. A call in a batch waits for time until the batch runs."""
     if performer is None:
-        return []
-    return [entry for entry in performer._running if not entry.attempt.spec.is_async and entry.task is not None]
+        return {}
+    specs = {entry.task: entry.attempt.spec for entry in performer._running if entry.task is not None and entry.attempt.spec.batch is None}
+    return {task: spec.name for task, spec in (specs | performer._batches.running).items() if not spec.is_async}
 
 
-async def _one_of(threaded: list[LocalPerformance], patience_s: float) -> None:
-    tasks = [entry.task for entry in threaded if entry.task is not None]
-    done, _ = await asyncio.wait(tasks, timeout=patience_s, return_when=asyncio.FIRST_COMPLETED)
+async def _one_of(threaded: dict[asyncio.Task[Any], str], patience_s: float) -> None:
+    done, _ = await asyncio.wait(threaded, timeout=patience_s, return_when=asyncio.FIRST_COMPLETED)
     if not done:
-        names = ", ".join(sorted({entry.attempt.spec.name for entry in threaded}))
+        names = ", ".join(sorted(set(threaded.values())))
         raise NotSettled(
             f"The plain action {names} has run for {patience_s} seconds of real time. An action that waits for the test must be async; "
             "or raise the environment's patience."

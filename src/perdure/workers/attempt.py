@@ -1,55 +1,42 @@
 """What an action may know and say while it runs."""
 
 from collections.abc import Callable
-from contextvars import ContextVar
 from datetime import datetime
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 from perdure.model import errors
 from perdure.model.call import Attempt
 from perdure.model.codec import Serializer
-from perdure.model.duration import Span, instant, span_us
-from perdure.model.ids import CallKey, RunId
+from perdure.model.duration import instant
+from perdure.model.ids import CallKey, CallName, RunId
 from perdure.model.payload import Content
-
-T = TypeVar("T")
-
-_current: ContextVar["CurrentAttempt | None"] = ContextVar("perdure_attempt", default=None)
-
-
-class Pending:
-    """Returned by an action to say: the outcome comes later, from elsewhere."""
-
-
-PENDING = Pending()
-
-
-def pending() -> T:  # type: ignore[type-var]  # pyright: ignore[reportInvalidTypeVarUse]  # Stands for a value of the action's type.
-    """Leave the call open: ``return perdure.pending()``. ``engine.complete(key, value)`` or ``engine.fail(key, error)`` ends it later."""
-    return PENDING  # type: ignore[return-value]  # pyright: ignore[reportReturnType]
-
-
-class GiveUp(Exception):
-    """Raised by an action: fail the call now, whatever its retry policy says. A cause given with ``from`` reaches the workflow."""
-
-
-class RetryAfter(Exception):
-    """Raised by an action: fail this attempt, and make the next one after ``delay`` instead of when the policy says."""
-
-    def __init__(self, delay: Span, message: str = "") -> None:
-        super().__init__(message or f"to be tried again after {delay}")
-        self.delay_us: int = span_us(delay)
+from perdure.model.retry import GiveUp
+from perdure.model.retry import RetryAfter as RetryAfter  # Journals name both by this module, too.
+from perdure.ports.clock import Clock
+from perdure.ports.facilities import facilities_if_any, provide
+from perdure.ports.records import Records
 
 
 class CurrentAttempt:
     """The attempt that is running. Safe to use from the action's thread."""
 
-    __slots__ = ("_attempt", "_beat", "_serializer", "connection", "is_cancelled")
+    __slots__ = ("_attempt", "_beat", "_clock", "_serializer", "connection", "is_cancelled", "records")
 
-    def __init__(self, attempt: Attempt, serializer: Serializer, beat: Callable[[Attempt, Content], None]) -> None:
+    def __init__(
+        self,
+        attempt: Attempt,
+        serializer: Serializer,
+        beat: Callable[[Attempt, Content], None],
+        *,
+        clock: Clock,
+        records: Records | None = None,
+    ) -> None:
         self._attempt = attempt
         self._serializer = serializer
         self._beat = beat
+        self._clock = clock
+        self.records: Records | None = records
+        """The store's records, for ready-made actions that keep things between calls; ``None`` where there is no store."""
         self.connection: Any = None
         """For a transactional action: the connection whose commit is the commit of its outcome; ``None`` for others."""
         self.is_cancelled: bool = False
@@ -76,6 +63,11 @@ class CurrentAttempt:
         return self._attempt.run
 
     @property
+    def call(self) -> CallName:
+        """Names the call within its run: branch path and ordinal."""
+        return self._attempt.call
+
+    @property
     def deadline(self) -> datetime | None:
         """When the retry policy ends, if it does."""
         return None if self._attempt.end_us is None else instant(self._attempt.end_us)
@@ -84,6 +76,10 @@ class CurrentAttempt:
     def details(self) -> Any:
         """What the attempt before reported last, ``None`` if nothing."""
         return None if self._attempt.details is None else self._serializer.decode(self._attempt.details)
+
+    def now_us(self) -> int:
+        """Give the instant, of the engine's clock, in microseconds since 1970 UTC."""
+        return self._clock.now_us()
 
     def heartbeat(self, details: Any = None) -> None:
         """Report progress; the next attempt is given the latest details, also after a crash (written at most twice a second)."""
@@ -104,14 +100,20 @@ class CurrentAttempt:
 
 def enter(current: CurrentAttempt) -> None:
     """The attempt is the current one of this context."""
-    _current.set(current)
+    provide(current)
 
 
 def attempt() -> CurrentAttempt:
     """Inside an action: the attempt that is running. Raises `Unsupported` elsewhere."""
-    current = _current.get()
+    current = current_attempt()
     if current is None:
         raise errors.Unsupported(
             what="perdure.attempt() outside an action", why="there is no attempt; call it from an action that the engine runs"
         )
     return current
+
+
+def current_attempt() -> CurrentAttempt | None:
+    """Give the attempt that is running in this context, ``None`` outside an action."""
+    found = facilities_if_any()
+    return found if isinstance(found, CurrentAttempt) else None

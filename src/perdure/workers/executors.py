@@ -1,23 +1,31 @@
-"""Runs actions of this process: async ones in the event loop, plain ones in threads. Protects the engine from whatever they do."""
+"""Runs actions on this machine: async ones in the event loop, plain ones in threads or processes, batched ones together. Protects the
+engine from whatever they do.
+"""
 
 import asyncio
 import contextvars
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
+import msgspec
 from msgspec import Raw, json
 
-from perdure.model.call import Attempt, Outcome
+from perdure.model.call import ActionSpec, Attempt, Outcome
 from perdure.model.codec import Serializer
 from perdure.model.duration import span_text
-from perdure.model.errors import InvalidValue
-from perdure.model.failure import Failure, error_types, failure_of
+from perdure.model.failure import Failure, failure_of
 from perdure.model.payload import Content
+from perdure.model.pending import PENDING
 from perdure.ports.clock import Alarm, Clock
-from perdure.ports.performer import Performance
-from perdure.workers.attempt import PENDING, CurrentAttempt, GiveUp, RetryAfter, enter
+from perdure.ports.performer import Performance, PlainPerformer
+from perdure.ports.records import Records
+from perdure.workers.attempt import CurrentAttempt, enter
+from perdure.workers.batching import Batches
+from perdure.workers.outcomes import content_of_result, failed
+from perdure.workers.processes.pool import ProcessPool
 from perdure.workers.transactional import Keep, Transactor
 
 Deliver = Callable[[Attempt, Outcome], None]
@@ -46,6 +54,13 @@ class LocalPerformance:
             raise asyncio.CancelledError
         self.is_keeping = True
 
+    @property
+    def is_elsewhere(self) -> bool:
+        return False
+
+    def let_go(self) -> None:
+        self.cancel()
+
     def cancel(self) -> None:
         if self.is_keeping:
             return
@@ -57,27 +72,57 @@ class LocalPerformance:
 
 
 class LocalPerformer:
-    """``threads_max``: plain actions that run at once. ``late``: values that came after their attempt was over, and were dropped."""
+    """``threads_max``: plain actions that run at once. ``processes_max``: those that run in processes of their own, as many as there are
+    processors if not said. ``records``: those that actions may use. ``late``: values that came after their attempt was over, and were
+    dropped.
+    """
 
-    def __init__(self, clock: Clock, serializer: Serializer, threads_max: int, transactor: Transactor | None = None) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        serializer: Serializer,
+        threads_max: int,
+        transactor: Transactor | None = None,
+        *,
+        processes_max: int | None = None,
+        records: Records | None = None,
+    ) -> None:
         self._clock = clock
         self._serializer = serializer
         self._threads_max = threads_max
         self._transactor = transactor
+        self._records = records
         self._pool: ThreadPoolExecutor | None = None
+        self._processes = ProcessPool(serializer, processes_max or os.cpu_count() or 1)
+        self._batches = Batches(clock, self._in_thread)
         self._running: set[LocalPerformance] = set()
-        self.late = 0
+        self.late: int = 0
+
+    @property
+    def here(self) -> PlainPerformer | None:
+        return self
+
+    def takes(self, spec: ActionSpec) -> bool:
+        return spec.function is not None
+
+    def is_elsewhere(self, spec: ActionSpec) -> bool:
+        """Never: they end with this process."""
+        return False
 
     def perform(self, attempt: Attempt, deliver: Deliver, beat: Beat) -> Performance:
         loop = asyncio.get_running_loop()
-        current = CurrentAttempt(attempt, self._serializer, beat)
+        current = CurrentAttempt(attempt, self._serializer, beat, clock=self._clock, records=self._records)
         performance = LocalPerformance(attempt, current, deliver, self._clock.now_us())
         self._running.add(performance)
         if attempt.spec.is_transactional:
             performance.task = asyncio.Task(self._run_in_transaction(performance), loop=loop)
+        elif attempt.spec.batch is not None:
+            performance.task = asyncio.Task(self._run_in_batch(performance), loop=loop)
         elif attempt.spec.is_async:
             # Made directly: the loop's create_task costs as much again as the task.
             performance.task = asyncio.Task(self._run_async(performance), loop=loop)
+        elif attempt.spec.is_in_process:
+            performance.task = asyncio.Task(self._run_in_process(performance, beat), loop=loop)
         else:
             current.report_through(partial(_report, loop, beat))
             performance.task = asyncio.Task(self._run_in_thread(performance), loop=loop)
@@ -144,16 +189,39 @@ class LocalPerformer:
             outcome = self._failure(performance, error)
         self._end(performance, outcome)
 
-    async def _run_in_thread(self, performance: LocalPerformance) -> None:
+    async def _run_in_batch(self, performance: LocalPerformance) -> None:
+        try:
+            args, kwargs = self._arguments(performance.attempt)
+            value = await self._batches.join(performance.attempt, next(iter((*args, *kwargs.values()))))
+            outcome = self._success(performance, value)
+        except asyncio.CancelledError as error:
+            outcome = self._cancelled(performance, error)
+        except BaseException as error:
+            outcome = self._failure(performance, error)
+        self._end(performance, outcome)
+
+    async def _run_in_process(self, performance: LocalPerformance, beat: Beat) -> None:
+        try:
+            outcome = await self._processes.perform(performance.attempt, partial(beat, performance.attempt))
+            outcome = msgspec.structs.replace(outcome, took_us=self._clock.now_us() - performance.started_us)
+        except asyncio.CancelledError as error:
+            outcome = self._cancelled(performance, error)
+        except BaseException as error:
+            outcome = self._failure(performance, error)
+        self._end(performance, outcome)
+
+    async def _in_thread(self, work: Callable[[], Any]) -> Any:
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self._threads_max, thread_name_prefix="perdure-action")
-        loop = asyncio.get_running_loop()
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+    async def _run_in_thread(self, performance: LocalPerformance) -> None:
         try:
             enter(performance.current)
             args, kwargs = self._arguments(performance.attempt)
             function: Any = performance.attempt.spec.function
             work = partial(contextvars.copy_context().run, partial(self._watched, performance, function, args, kwargs))
-            outcome = self._success(performance, await loop.run_in_executor(self._pool, work))
+            outcome = self._success(performance, await self._in_thread(work))
         except asyncio.CancelledError as error:
             outcome = self._cancelled(performance, error)
         except BaseException as error:
@@ -174,17 +242,8 @@ class LocalPerformer:
         if value is PENDING:
             return Outcome(took_us=took_us)
         spec = performance.attempt.spec
-        content = self._serializer.encode(value, "the result", spec.name)
         returns = Any if spec.signature is None else spec.signature.returns
-        if returns is not Any:
-            self._check(content, returns, spec.name)
-        return Outcome(content, took_us=took_us)
-
-    def _check(self, content: Content, returns: Any, name: str) -> None:
-        try:
-            self._serializer.decode(content, returns, "the result", name)
-        except InvalidValue as error:
-            raise GiveUp(str(error)) from error
+        return Outcome(content_of_result(self._serializer, value, returns=returns, name=spec.name), took_us=took_us)
 
     def _in_time(self, performance: LocalPerformance, outcome: Outcome) -> Outcome:
         """What an action returns after it was cancelled or timed out is dropped: the first word on an attempt counts (G4)."""
@@ -204,13 +263,10 @@ class LocalPerformer:
         return Outcome(failure=failure, took_us=took_us, error_types=_TIMED_OUT)
 
     def _failure(self, performance: LocalPerformance, error: BaseException) -> Outcome:
-        took_us = self._clock.now_us() - performance.started_us
-        if isinstance(error, RetryAfter):
-            return Outcome(failure=failure_of(error), took_us=took_us, retry_after_us=error.delay_us, error_types=error_types(error))
-        if isinstance(error, GiveUp) and error.__cause__ is not None and not isinstance(error.__cause__, InvalidValue):
-            return Outcome(failure=failure_of(error.__cause__, is_final=True), took_us=took_us)
-        is_final = isinstance(error, GiveUp | InvalidValue)
-        return Outcome(failure=failure_of(error, is_final=is_final), took_us=took_us, error_types=error_types(error))
+        return failed(error, self._clock.now_us() - performance.started_us)
+
+    def listen(self, heard: Callable[[], None]) -> None:
+        """What is declared later is told by the definitions."""
 
     def keep_with(self, keep: Keep) -> None:
         """As the port says."""
@@ -224,6 +280,8 @@ class LocalPerformer:
         tasks = [performance.task for performance in self._running if performance.task is not None]
         await asyncio.gather(*tasks, return_exceptions=True)
         self._running.clear()
+        await self._batches.close()
+        await self._processes.close()
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
             self._pool = None

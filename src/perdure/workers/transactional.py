@@ -11,9 +11,9 @@ import msgspec
 
 from perdure.model.call import Attempt, Outcome
 from perdure.model.errors import StoreUnavailable, Unsupported
+from perdure.model.retry import GiveUp
 from perdure.ports.store import Batch, InboxItem, Store
 from perdure.ports.transactions import Transactions
-from perdure.workers.attempt import GiveUp
 
 PAUSE_S = 0.2
 

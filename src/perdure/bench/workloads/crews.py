@@ -17,7 +17,7 @@ NODES = (1, 2, 4)
 RUNS, STEPS = 1_000, 10
 BALANCE_MAX_S = 60.0
 ANSWER_MAX_S = 60.0
-_BEGIN, _END = b"begin\n", b"end\n"
+BEGIN, END = b"begin\n", b"end\n"
 
 
 class Price(msgspec.Struct, frozen=True):
@@ -33,29 +33,31 @@ async def node(bench: Bench) -> list[Result]:
     """Be a node until standard input ends; between the lines ``begin`` and ``end`` count, and print what was used."""
     from perdure.bench.postgres.meter import counted
 
-    lines = await _lines_of_input()
+    lines = await lines_of_input()
     with counted() as trips:
         async with bench.engine() as engine:
-            _say(b"ready")
+            say(b"ready")
             gauge, commits, before = Gauge(), 0, 0
             while line := await lines.readline():
-                if line == _BEGIN:
+                if line == BEGIN:
                     commits, before = commits_of(engine), trips.count
                     gauge.__enter__()
-                    _say(b"begun")
-                elif line == _END:
+                    say(b"begun")
+                elif line == END:
                     gauge.__exit__()
-                    _say(msgspec.json.encode(Price(gauge.cpu_s, commits_of(engine) - commits, trips.count - before, memory_mb())))
+                    say(msgspec.json.encode(Price(gauge.cpu_s, commits_of(engine) - commits, trips.count - before, memory_mb())))
     return []
 
 
-async def _lines_of_input() -> asyncio.StreamReader:
+async def lines_of_input() -> asyncio.StreamReader:
+    """Give standard input, which ends with whoever started this process."""
     lines = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     return lines
 
 
-def _say(line: bytes) -> None:
+def say(line: bytes) -> None:
+    """The line is on standard output."""
     sys.stdout.buffer.write(line + b"\n")
     sys.stdout.buffer.flush()
 
@@ -82,14 +84,15 @@ class Member:
 
 
 @asynccontextmanager
-async def member(bench: Bench, loop: str) -> AsyncIterator[Member]:
-    """Give a node that is ready."""
+async def member(bench: Bench, loop: str, role: str = "node", *, connect: str = "") -> AsyncIterator[Member]:
+    """Give a process that is ready. ``role``: its workload; ``connect``: the URL that it is given."""
     where = ["--store", bench.store, "--folder", str(bench.folder), "--server", bench.server, "--schema", bench.schema, "--loop", loop]
+    where += ["--connect", connect]
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         "perdure.bench.child",
-        "node",
+        role,
         *where,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
@@ -132,11 +135,11 @@ async def _chains(bench: Bench, members: list[Member], name: str, *, runs: int) 
         await _balanced(bench, len(members))
         await settle(client)
         await meter.begin()
-        await asyncio.gather(*(found.ask(_BEGIN) for found in members))
+        await asyncio.gather(*(found.ask(BEGIN) for found in members))
         with bench.gauge() as gauge:
             await asyncio.gather(*(client.start(chain, STEPS) for _ in range(runs)))
             await until_none_is_open(client)
-        answers = await asyncio.gather(*(found.ask(_END) for found in members))
+        answers = await asyncio.gather(*(found.ask(END) for found in members))
         await meter.end()
     prices = [msgspec.json.decode(answer, type=Price) for answer in answers]
     use = meter.use(total)

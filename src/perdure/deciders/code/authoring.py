@@ -4,24 +4,26 @@ import asyncio
 import functools
 import inspect
 from asyncio import events
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from typing import Any, Concatenate, Generic, Literal, ParamSpec, Protocol, Self, TypeVar, cast, overload
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from typing import Any, Concatenate, Generic, Literal, ParamSpec, Protocol, Self, TypeVar, Unpack, cast, overload
 
 import msgspec
 
 from perdure.deciders.code.context import RunContext
+from perdure.deciders.code.declaring import ActionOptions, Unread, declare
 from perdure.deciders.code.definition import CodeDefinition, Registry, default_registry
+from perdure.deciders.code.elsewhere import waiting_options
 from perdure.deciders.code.instance import Method
 from perdure.deciders.code.loop import WorkflowLoop, current_context
 from perdure.deciders.code.places import frame_above, line_of
 from perdure.deciders.code.signature import Signature
 from perdure.model import command as commands
-from perdure.model.call import ActionSpec, OnLost
+from perdure.model.call import ActionSpec, Batch, OnLost
 from perdure.model.durability import Durability
 from perdure.model.duration import Span, span_us
 from perdure.model.errors import InvalidOption, Unsupported
 from perdure.model.ids import RunId
-from perdure.model.retry import NO_RETRY, Retry
+from perdure.model.retry import Retry
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -47,15 +49,29 @@ class Action(Generic[P, R]):
 
     def _typed_spec(self) -> ActionSpec:
         """The types are read when the action is first used, so that annotations may name classes declared below it."""
-        if self.spec.returns is _UNREAD:
+        if self.spec.returns is Unread:
             self.spec = msgspec.structs.replace(self.spec, returns=self.signature.returns)
         return self.spec
 
     def _call_outside(self, loop: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Coroutine[Any, Any, R]:
         """A plain function is awaitable where a loop runs, as in workflow code under test; without a loop it gives its value at once."""
+        if self.spec.batch is not None:
+            self.signature.check(args, kwargs)
+            return cast(Coroutine[Any, Any, R], self._call_batch(loop, next(iter((*args, *kwargs.values())))))
         if self.spec.is_async or loop is None:
             return cast(Coroutine[Any, Any, R], self.function(*args, **kwargs))
         return asyncio.to_thread(self.function, *args, **kwargs)
+
+    def _call_batch(self, loop: Any, value: Any) -> Any:
+        """One call is a batch of one."""
+        function: Callable[..., Any] = self.function
+
+        async def one() -> Any:
+            given = {_ALONE: value}
+            found = await function(given) if self.spec.is_async else await asyncio.to_thread(function, given)
+            return found[_ALONE]
+
+        return one() if self.spec.is_async or loop is not None else function({_ALONE: value})[_ALONE]
 
     def options(
         self,
@@ -64,9 +80,16 @@ class Action(Generic[P, R]):
         timeout: Span | None = None,
         name: str | None = None,
         on_lost: Literal["retry", "fail"] | None = None,
+        start_timeout: Span | None = None,
+        unserved: Literal["wait", "fail"] | None = None,
+        priority: int | None = None,
     ) -> "Action[P, R]":
-        """Give the same action with other options for the calls made through it; options left out stay as declared."""
-        changes: dict[str, Any] = {}
+        """Give the same action with other options for the calls made through it; options left out stay as declared.
+
+        ``start_timeout``, ``unserved``: of an action with a ``queue``: how long a call waits for a worker to begin it, and whether it
+        waits at all where there is none (as `perdure.elsewhere`). ``priority``: higher goes first where calls wait.
+        """
+        changes = waiting_options(start_timeout, unserved, priority)
         if retry is not None:
             changes["retry"] = retry
         if timeout is not None:
@@ -81,11 +104,7 @@ class Action(Generic[P, R]):
         return f"<action {self.spec.name}>"
 
 
-class _Unread:
-    """Marks a type that has not been looked up yet."""
-
-
-_UNREAD = _Unread
+_ALONE = "alone#1#1"
 
 
 class ActionDecorator(Protocol):
@@ -95,57 +114,49 @@ class ActionDecorator(Protocol):
     def __call__(self, function: Callable[P, R], /) -> Action[P, R]: ...
 
 
+class BatchDecorator(Protocol):
+    @overload
+    def __call__(self, function: Callable[[dict[str, T]], Coroutine[Any, Any, Mapping[str, R]]], /) -> Action[[T], R]: ...
+    @overload
+    def __call__(self, function: Callable[[dict[str, T]], Mapping[str, R]], /) -> Action[[T], R]: ...
+
+
 @overload
 def action(function: Callable[P, Coroutine[Any, Any, R]], /) -> Action[P, R]: ...
 @overload
 def action(function: Callable[P, R], /) -> Action[P, R]: ...
 @overload
-def action(
-    *,
-    name: str | None = None,
-    retry: Retry | None = None,
-    timeout: Span | None = None,
-    on_lost: Literal["retry", "fail"] = "retry",
-    transactional: bool = False,
-    registry: Registry | None = None,
-) -> ActionDecorator: ...
+def action(*, registry: Registry | None = None, **options: Unpack[ActionOptions]) -> ActionDecorator: ...
+@overload
+def action(*, batch: Batch, registry: Registry | None = None, **options: Unpack[ActionOptions]) -> BatchDecorator: ...
 def action(
     function: Callable[..., Any] | None = None,
     /,
     *,
-    name: str | None = None,
-    retry: Retry | None = None,
-    timeout: Span | None = None,
-    on_lost: Literal["retry", "fail"] = "retry",
-    transactional: bool = False,
+    batch: Batch | None = None,
     registry: Registry | None = None,
+    **options: Unpack[ActionOptions],
 ) -> Any:
-    """Declare an action. An ``async def`` runs in the engine's event loop, a plain ``def`` in a thread.
+    """Declare an action. An ``async def`` runs in the event loop, a plain ``def`` in a thread, or with ``runs_in="process"`` in a process.
 
     ``retry``: default is one attempt. ``timeout``: for one attempt. ``on_lost``: what follows when the node died during an attempt:
     ``retry`` it (an attempt may then happen twice), or ``fail`` the call with `AttemptsLost`. ``transactional``: on a store in PostgreSQL,
     what the action does on `perdure.attempt().connection` and its outcome are one commit, so its effect happens exactly once.
+
+    ``queue``: performed by the workers of that queue; without one, where the engine is. ``version``: calls of another version are not given
+    to it. ``batch``: calls are put together; the function takes ``{call key: input}`` and gives ``{call key: output}``. A key that it
+    leaves out fails that call alone; what it raises fails all of them, and each is tried again alone if its policy says so.
+    ``limit``: how much of it goes on at once, anywhere. For people: ``description`` (the docstring's first line), ``cost`` of a call,
+    and the outside ``service`` that asks for it.
     """
 
-    def declare(function: Callable[..., Any]) -> Action[..., Any]:
-        spec = ActionSpec(
-            name=name or function.__name__,
-            function=function,
-            is_async=inspect.iscoroutinefunction(function),
-            signature=(signature := Signature(function)),
-            returns=_UNREAD,
-            retry=retry or NO_RETRY,
-            timeout_us=None if timeout is None else span_us(timeout),
-            on_lost=OnLost(on_lost),
-            is_transactional=transactional,
-        )
-        if transactional and not spec.is_async:
-            raise InvalidOption(option="transactional", found=f"a plain def {spec.name!r}", expected="an async def")
-        declared: Action[..., Any] = Action(function, spec, signature)
+    def declare_action(function: Callable[..., Any]) -> Action[..., Any]:
+        spec = declare(function, options, batch)
+        declared: Action[..., Any] = Action(function, spec, spec.signature)
         (registry or default_registry).add_action(spec)
         return declared
 
-    return declare if function is None else declare(function)
+    return declare_action if function is None else declare_action(function)
 
 
 class StartOptions(msgspec.Struct, frozen=True):

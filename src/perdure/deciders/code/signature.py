@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 from perdure.model.codec import Serializer
 from perdure.model.errors import InvalidArguments, InvalidOption, InvalidValue
@@ -23,11 +23,18 @@ class Signature:
         self._returns: Any = Any
         self._required, self._most = 0, -1
         self._inspected = inspect.Signature()
+        self._resolved: list[inspect.Parameter] = []
 
     @property
     def returns(self) -> Any:
         self._read()
         return self._returns
+
+    @property
+    def parameters(self) -> list[inspect.Parameter]:
+        """Give the parameters with their annotations resolved; ``Any`` where there is none."""
+        self._read()
+        return self._resolved
 
     @property
     def text(self) -> str:
@@ -43,8 +50,9 @@ class Signature:
         if self._skips_self:
             parameters = parameters[1:]
         self._inspected = inspect.Signature(parameters)
-        for parameter in parameters:
-            self._read_parameter(parameter, hints.get(parameter.name, Any))
+        self._resolved = [entry.replace(annotation=hints.get(entry.name, Any)) for entry in parameters]
+        for parameter in self._resolved:
+            self._read_parameter(parameter, parameter.annotation)
         self._count(parameters)
         self._is_read = True
 
@@ -108,6 +116,27 @@ class Signature:
 
     def _positional_type(self, at: int) -> Any:
         return self._positional[at] if at < len(self._positional) else self._rest
+
+
+class BatchSignature(Signature):
+    """How one call of a batched function is made: with one of its inputs, for one of its outputs."""
+
+    def _read(self) -> None:
+        if self._is_read:
+            return
+        super()._read()
+        (parameter,) = self._inspected.parameters.values()
+        one, returns = _value_type(self._positional[0]), _value_type(self._returns)
+        self._positional, self._keywords = [one], {parameter.name: one}
+        self._returns = returns
+        self._resolved = [parameter.replace(annotation=one)]
+        self._inspected = inspect.Signature(self._resolved, return_annotation=returns)
+
+
+def _value_type(mapping: Any) -> Any:
+    """Give the type of the values of ``dict[str, T]``."""
+    arguments = get_args(mapping)
+    return arguments[1] if len(arguments) == 2 else Any
 
 
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:

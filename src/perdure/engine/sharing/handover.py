@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from perdure.engine.live import LiveRun, Phase
 from perdure.model.run import HELD
 from perdure.ports.clock import pause
+from perdure.ports.performer import Performance
 from perdure.ports.store import Hint
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class Handover:
                 await pause(clock, min(LOOK_US, max(1, end_us - clock.now_us())))
 
     def _busy(self) -> set[int]:
-        return {run.row.partition for run in self._node.roster if run.performances}
+        return {run.row.partition for run in self._node.roster if any(map(_is_here, run.performances.values()))}
 
     async def _let_go(self, partitions: Collection[int]) -> None:
         await self.settle(partitions)
@@ -74,7 +75,7 @@ class Handover:
             if run.phase is Phase.ACTIVE:
                 for performance in run.performances.values():
                     if performance is not None:
-                        performance.cancel()
+                        performance.let_go()
                 run.performances.clear()
                 for arrival in self._node.dispatcher.lost_arrivals(run, begun):
                     self._node.pump.tell(run, arrival)
@@ -96,6 +97,10 @@ class Handover:
         node.postroom.forget(ids)
         node.fetcher.let_go(ids)
         node.waits.let_go(runs)
+
+
+def _is_here(performance: Performance | None) -> bool:
+    return performance is None or not performance.is_elsewhere
 
 
 def _is_keeping(run: LiveRun) -> bool:

@@ -19,7 +19,12 @@ from perdure.model.errors import Internal, LeaseLost, Unsupported
 from perdure.model.ids import RunId
 from perdure.model.retention import Outdated
 from perdure.model.run import HELD, RunRow, Transition
+from perdure.ports.packets import Claim, Settlement
+from perdure.ports.records import Record, RecordChange
 from perdure.ports.store import Batch, Hint, InboxItem, Loaded, Reply, RunQuery, Survey, Traits
+from perdure.ports.transport import Packet
+from perdure.stores.memory.packets import PacketTable
+from perdure.stores.memory.records import RecordTable
 from perdure.stores.memory.seats import Seats
 from perdure.stores.memory.tables import Tables
 
@@ -35,6 +40,8 @@ class MemoryStore:
         # The last batch of each node, and what was said to it: committed again, it has one effect.
         self._written: dict[int, tuple[Batch, Mapping[RunId, RunRow]]] = {}
         self._settings: dict[str, str] = {}
+        self._records = RecordTable()
+        self._packets = PacketTable()
         self._listeners: list[Callable[[Hint], None]] = []
 
     @property
@@ -134,6 +141,13 @@ class MemoryStore:
         inbox, beats = tables.inboxes.get(run, {}), tables.heartbeats.get(run, {})
         return Loaded(row, tables.journal(run, row.base), list(inbox.values()), list(beats.values()))
 
+    async def mentions(self, run: RunId, text: bytes) -> Loaded | None:
+        if run not in self._tables.runs:
+            return None
+        whole = self._load(run, None)
+        inbox = [item for item in whole.inbox if text in item.body]
+        return Loaded(whole.row, [row for row in whole.transitions if text in row.facts], inbox, [])
+
     async def blobs(self, hashes: Collection[str]) -> dict[str, bytes]:
         known = self._tables.blobs
         return {digest: known[digest] for digest in hashes if digest in known}
@@ -208,6 +222,36 @@ class MemoryStore:
             del replies[id]
             self._tables.drop_uses(id, is_reply=True)
         return len(old)
+
+    async def read(self, kind: str, keys: Collection[str]) -> dict[str, Record]:
+        return self._records.read(kind, keys)
+
+    async def scan(self, kind: str, *, prefix: str = "", after: str = "", limit: int = 1000) -> list[Record]:
+        return self._records.scan(kind, prefix, after, limit)
+
+    async def write(self, changes: Sequence[RecordChange]) -> list[str]:
+        return self._records.write(changes)
+
+    async def add(self, kind: str, values: dict[str, bytes], *, expires_us: int | None = None) -> dict[str, bytes]:
+        return self._records.add(kind, values, expires_us)
+
+    async def expire(self, now_us: int, limit: int) -> int:
+        return self._records.expire(now_us, limit)
+
+    async def put_packets(self, packets: Sequence[tuple[str, Packet]], now_us: int) -> None:
+        self._packets.put(packets)
+
+    async def take_packets(self, wanted: Mapping[str, int], owner: int, *, now_us: int, until_us: int) -> list[Claim]:
+        return self._packets.take(wanted, owner, now_us=now_us, until_us=until_us)
+
+    async def settle_packets(self, settlement: Settlement, now_us: int) -> None:
+        self._packets.settle(settlement)
+
+    async def count_packets(self, address: str, now_us: int) -> int:
+        return self._packets.count(address, now_us)
+
+    async def drop_packets(self, address: str, ids: Collection[str] | None = None) -> None:
+        self._packets.drop(address, ids)
 
 
 def _age(row: RunRow) -> tuple[int, RunId]:

@@ -57,6 +57,10 @@ class Link:
             await self._connected()
             self._is_open = True
 
+    def open_when_asked(self) -> None:
+        """The first request connects; until then no connection is held."""
+        self._is_open = True
+
     async def close(self) -> None:
         """Requests that were made are done, then the connection is closed; safe to call twice."""
         self._is_open = False

@@ -1,7 +1,7 @@
 """Word from store to store by LISTEN and NOTIFY. Protects waits from the length of a poll; nothing depends on it.
 
-On a connection of its own, and never in a commit: a transaction that notifies takes a lock of the whole database when it commits. Hints are
-gathered for a moment and go out together.
+On a connection of its own, and never in a commit: a transaction that notifies takes a lock of the whole database when it commits. The first
+hint goes out at once; those that come within a moment after it are gathered and go out together.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ logger = logging.getLogger("perdure.stores")
 
 Heard = Callable[[Hint], None]
 
-_GATHER_S: Final = 0.02
+_GATHER_S: Final = 0.002
 _PAYLOAD_BYTES_MAX: Final = 7_900
 """PostgreSQL takes less than 8,000: https://www.postgresql.org/docs/current/sql-notify.html."""
 _NAMES_MAX: Final = 1_000
@@ -41,19 +41,20 @@ class _Gathered:
     def __init__(self) -> None:
         self._posted: set[str] = set()
         self._ended: set[str] = set()
+        self._called: set[str] = set()
         self._has_moved = self._is_partial = False
 
     def add(self, hint: Hint) -> None:
         self._has_moved |= hint.has_moved
         self._is_partial |= hint.is_partial
-        for names, kept in ((hint.posted, self._posted), (hint.ended, self._ended)):
+        for names, kept in ((hint.posted, self._posted), (hint.ended, self._ended), (hint.called, self._called)):
             if len(kept) < _NAMES_MAX:
                 kept |= names
             elif not names <= kept:
                 self._is_partial = True
 
     def hint(self) -> Hint:
-        return Hint(frozenset(self._posted), frozenset(self._ended), self._has_moved, self._is_partial)
+        return Hint(frozenset(self._posted), frozenset(self._ended), self._has_moved, self._is_partial, frozenset(self._called))
 
 
 class News:
@@ -91,6 +92,10 @@ class News:
             self._task.cancel()
 
     def announce(self, hint: Hint) -> None:
+        if hint.called and self._is_open:
+            own = Hint(called=hint.called)
+            for heard in self._listeners:
+                asyncio.get_running_loop().call_soon(heard, own)
         if self._place.notifies and self._is_open:
             self._gathered.add(hint)
             self._wake.set()
@@ -127,11 +132,11 @@ class News:
             self.is_heard.set()
             while not connection.is_closed():
                 await self._wake.wait()
-                await asyncio.sleep(_GATHER_S)
                 self._wake.clear()
                 if (hint := self._gathered.hint()) != Hint():
                     self._gathered = _Gathered()
                     await connection.execute(_TELL, self._channel, self._payload(hint))
+                    await asyncio.sleep(_GATHER_S)
         except TRANSPORT_ERRORS as error:
             logger.debug("news interrupted: %s", error)
         finally:
@@ -157,10 +162,12 @@ class News:
 def _shortened(hint: Hint) -> Hint:
     """Give as many of the names as fit."""
     room = _PAYLOAD_BYTES_MAX - 100
-    kept: tuple[set[str], set[str]] = (set(), set())
-    for names, keep in zip((hint.posted, hint.ended), kept, strict=True):
+    kept: tuple[set[str], set[str], set[str]] = (set(), set(), set())
+    # An address stands for many packets, so addresses come first.
+    for names, keep in zip((hint.called, hint.posted, hint.ended), kept, strict=True):
         for name in names:
             room -= len(_encode(name)) + 1
             if room >= 0:
                 keep.add(name)
-    return Hint(frozenset(kept[0]), frozenset(kept[1]), hint.has_moved, is_partial=True)
+    called, posted, ended = map(frozenset, kept)
+    return Hint(posted, ended, hint.has_moved, is_partial=True, called=called)

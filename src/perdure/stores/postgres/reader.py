@@ -61,6 +61,10 @@ class Reader:
             loaded += _assembled(await self._fetch("load_runs", unique[at : at + _RUNS_PER_STATEMENT], partitions))
         return loaded
 
+    async def mentions(self, run: RunId, text: bytes) -> Loaded | None:
+        found = _assembled(await self._fetch("read_mentions", run, text))
+        return found[0] if found else None
+
     async def blobs(self, hashes: Collection[str]) -> dict[str, bytes]:
         return dict(await self._fetch("read_blobs", list(hashes)))
 

@@ -1,10 +1,11 @@
 """The store in a PostgreSQL database, 13 or newer.
 
 connection
-    asyncpg: one connection that commits, one that reads, one that renews leases, and, unless ``notify=off``, one that tells and hears news
-    once somebody asks for it. Each comes back by itself. Several hosts may be named; the one that takes writes is used. Without session
-    state, so a pooler in transaction mode may stand between (``prepared=off`` where it does not know prepared statements; a commit then
-    takes four round trips instead of one, and ``notify=off``, since it forgets who listens).
+    asyncpg: one connection that commits, one that reads and one that renews leases. Once somebody asks for it, one that keeps records and
+    packets, one that takes packets and, unless ``notify=off``, one that tells and hears news. Each comes back by itself. Several hosts may
+    be named; the one that takes writes is used. Without session state, so a pooler in transaction mode may stand between (``prepared=off``
+    where it does not know prepared statements; a commit then takes four round trips instead of one, and ``notify=off``, since it forgets
+    who listens).
 delivery
     As the port promises. A node that died is known when its lease has ended. Of two commits that write one run at once, one waits.
     A database that may have lost commits of a node (fail-over, a crash after commits of class ``memory``) fences that node.
@@ -26,16 +27,22 @@ from perdure.model.durability import Durability
 from perdure.model.ids import RunId
 from perdure.model.retention import Outdated
 from perdure.model.run import RunRow, Transition
+from perdure.ports.packets import Claim, Settlement
+from perdure.ports.records import Record, RecordChange
 from perdure.ports.store import Batch, Hint, InboxItem, Loaded, Reply, RunQuery, Survey, Traits
+from perdure.ports.transport import Packet
 from perdure.stores.postgres.cluster import Cluster
+from perdure.stores.postgres.guests import guest_of
 from perdure.stores.postgres.leases import Leases
 from perdure.stores.postgres.link import Link
 from perdure.stores.postgres.news import News
+from perdure.stores.postgres.packets import Packets
 from perdure.stores.postgres.place import place_of
 from perdure.stores.postgres.reader import Reader
+from perdure.stores.postgres.records import Records
 from perdure.stores.postgres.schema import PARTITIONS, check_schema
 from perdure.stores.postgres.statements import quoted, read_statements
-from perdure.stores.postgres.transactions import Transactions, check_connection
+from perdure.stores.postgres.transactions import Transactions
 from perdure.stores.postgres.writer import Writer
 
 _POLL_US: Final = 100_000
@@ -56,9 +63,12 @@ class PostgresStore:
         token = secrets.randbits(62)
         self._cluster = Cluster(self._place.name, statements)
         self._writing, self._reading, self._leasing = (Link(self._place, self._cluster.greet) for _ in range(3))
+        self._keeping, self._taking = (Link(self._place, self._cluster.greet) for _ in range(2))
         self._writer = Writer(self._writing, self._cluster, self._place, token)
         self._reader = Reader(self._reading, statements, quoted(self._place.schema))
         self._leases = Leases(self._leasing, self._cluster, statements)
+        self._records = Records(self._reading, self._keeping, statements)
+        self._packets = Packets(self._keeping, self._taking, statements)
         self._news = News(self._place, token)
         self._transactions = Transactions(self._place)
         self._statements = statements
@@ -84,6 +94,8 @@ class PostgresStore:
             partitions = await check_schema(self._writing, self._place, applies=self._applies, partitions=self._partitions)
             await self._reading.open()
             await self._leasing.open()
+            self._keeping.open_when_asked()
+            self._taking.open_when_asked()
         except BaseException:
             await self._end()
             raise
@@ -101,13 +113,15 @@ class PostgresStore:
         await self._news.close()
         await self._reading.close()
         await self._leasing.close()
+        await self._keeping.close()
+        await self._taking.close()
         self._transactions.close()
 
     def abandon(self) -> None:
         """As if the process had died, for tests: the connections are cut, and the lease's row stays as it is."""
         self._is_open = False
         self._news.abandon()
-        for link in (self._writing, self._reading, self._leasing):
+        for link in (self._writing, self._reading, self._leasing, self._keeping, self._taking):
             link.abandon()
 
     def grants(self, asked: Durability | None) -> Durability:
@@ -122,8 +136,7 @@ class PostgresStore:
 
     async def write_in(self, connection: Any, batch: Batch) -> Mapping[RunId, RunRow]:
         """The batch takes effect when the transaction of the connection does, as `perdure.ports.transactions.Transactions` says."""
-        check_connection(connection)
-        return await self._writer.write_in(connection, batch)
+        return await self._writer.write_in(guest_of(connection), batch)
 
     async def take_lease(self, node: str, now_us: int, lease_us: int) -> int | None:
         return await self._leases.take(node, now_us, lease_us)
@@ -154,6 +167,9 @@ class PostgresStore:
 
     async def load(self, runs: Sequence[RunId], within: Collection[int] | None = None) -> list[Loaded]:
         return await self._reader.load(runs, within)
+
+    async def mentions(self, run: RunId, text: bytes) -> Loaded | None:
+        return await self._reader.mentions(run, text)
 
     async def blobs(self, hashes: Collection[str]) -> dict[str, bytes]:
         return await self._reader.blobs(hashes)
@@ -209,6 +225,36 @@ class PostgresStore:
     async def prune_replies(self, before_us: int) -> int:
         rows = await self._reading.fetch(self._statements["prune_replies"], before_us, again=True)
         return int(rows[0][0])
+
+    async def read(self, kind: str, keys: Collection[str]) -> dict[str, Record]:
+        return await self._records.read(kind, keys)
+
+    async def scan(self, kind: str, *, prefix: str = "", after: str = "", limit: int = 1000) -> list[Record]:
+        return await self._records.scan(kind, prefix, after, limit)
+
+    async def write(self, changes: Sequence[RecordChange]) -> list[str]:
+        return await self._records.write(changes)
+
+    async def add(self, kind: str, values: dict[str, bytes], *, expires_us: int | None = None) -> dict[str, bytes]:
+        return await self._records.add(kind, values, expires_us)
+
+    async def expire(self, now_us: int, limit: int) -> int:
+        return await self._records.expire(now_us, limit)
+
+    async def put_packets(self, packets: Sequence[tuple[str, Packet]], now_us: int) -> None:
+        await self._packets.put(packets, now_us)
+
+    async def take_packets(self, wanted: Mapping[str, int], owner: int, *, now_us: int, until_us: int) -> list[Claim]:
+        return await self._packets.take(wanted, owner, now_us=now_us, until_us=until_us)
+
+    async def settle_packets(self, settlement: Settlement, now_us: int) -> None:
+        await self._packets.settle(settlement, now_us)
+
+    async def count_packets(self, address: str, now_us: int) -> int:
+        return await self._packets.count(address, now_us)
+
+    async def drop_packets(self, address: str, ids: Collection[str] | None = None) -> None:
+        await self._packets.drop(address, ids)
 
 
 def _traits(partitions: int) -> Traits:

@@ -9,9 +9,8 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import asyncpg
-from asyncpg.pool import PoolConnectionProxy
 
-from perdure.model.errors import InvalidOption, StoreUnavailable
+from perdure.model.errors import StoreUnavailable
 from perdure.stores.postgres.failures import TRANSPORT_ERRORS
 from perdure.stores.postgres.link import connect
 from perdure.stores.postgres.place import Place
@@ -70,14 +69,3 @@ class Transactions:
         """Connections that lie idle are closed; safe to call twice."""
         while self._idle:
             self._idle.pop().terminate()
-
-
-def check_connection(connection: Any) -> None:
-    """Raise `InvalidOption` unless it is a connection of asyncpg with a transaction open."""
-    if not isinstance(connection, asyncpg.Connection | PoolConnectionProxy):
-        found = f"{type(connection).__module__}.{type(connection).__qualname__}"
-        raise InvalidOption(option="connection", found=found, expected="a connection of asyncpg to the store's database")
-    if not connection.is_in_transaction():
-        raise InvalidOption(
-            option="connection", found="no transaction", expected="one that is open: async with connection.transaction(): …"
-        )

@@ -18,12 +18,12 @@ from perdure.stores.postgres.failures import (
     FENCED,
     LINKED_START,
     OTHER_SERVER,
-    TRANSPORT_ERRORS,
     UNEXPECTED_START,
     is_for_the_caller,
     state_of,
     translated,
 )
+from perdure.stores.postgres.guests import Guest
 from perdure.stores.postgres.link import Link
 from perdure.stores.postgres.packing import packed, without
 from perdure.stores.postgres.place import Place
@@ -104,15 +104,15 @@ class Writer:
                     raise
             await self._link.reconnect()
 
-    async def write_in(self, connection: "asyncpg.Connection[Any]", batch: Batch) -> dict[RunId, RunRow]:
-        """Write the batch in the open transaction of a connection; what `commit` promises holds when that one commits."""
+    async def write_in(self, guest: Guest, batch: Batch) -> dict[RunId, RunRow]:
+        """Write the batch in the open transaction of a caller; what `commit` promises holds when that one commits."""
         arguments = packed(batch)
         sync = "on" if batch.durability in (Durability.MEMORY_REPLICA, Durability.DISK_REPLICA) else None
         self.check(batch.epoch)
         head = (self._token, _key(batch) in self._unsure, sync, self._cluster.started, batch.epoch)
         try:
-            rows = await connection.fetch(self._commit, *head, *arguments)
-        except TRANSPORT_ERRORS as error:
+            rows = await guest.fetch(self._commit, *head, *arguments)
+        except guest.errors as error:
             if not is_for_the_caller(error):
                 raise translated(error, self._store) from error
             raise _refusal(error, batch.epoch) from error

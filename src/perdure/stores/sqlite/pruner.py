@@ -1,12 +1,14 @@
 """Deletes what is outdated, each time in one transaction, so that no other writer sees or leaves half of it."""
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 
 from perdure.model.retention import Outdated
+from perdure.stores.sqlite.adoption import Adoption
+from perdure.stores.sqlite.thread import in_transaction
 
 _encode = msgspec.json.Encoder().encode
 _ids = msgspec.json.Decoder(list[str]).decode
@@ -18,16 +20,27 @@ class Pruner:
 
     def __init__(self, statements: dict[str, str]) -> None:
         self._statements = statements
+        self._adoption = Adoption(statements)
+
+    def adopt(self, connection: sqlite3.Connection) -> bool:
+        """Do a part of what `Adoption` has to do in an old file; tell whether there is more."""
+        if not self._adoption.is_done:
+            try:
+                in_transaction(connection, lambda: self._adoption.run_once(connection))
+            except BaseException:
+                self._adoption = Adoption(self._statements)  # The part that it takes for done was rolled back: it begins again.
+                raise
+        return not self._adoption.is_done
 
     def count(self, connection: sqlite3.Connection, outdated: Outdated) -> int:
         count: int = connection.execute(self._statements["count_outdated"], (outdated.status, outdated.before_us)).fetchone()[0]
         return count
 
     def prune_runs(self, connection: sqlite3.Connection, outdated: Outdated, limit: int) -> int:
-        return _in_transaction(connection, lambda: self._runs(connection, outdated, limit))
+        return in_transaction(connection, lambda: self._runs(connection, outdated, limit))
 
     def prune_replies(self, connection: sqlite3.Connection, before_us: int) -> int:
-        return _in_transaction(connection, lambda: self._replies(connection, before_us))
+        return in_transaction(connection, lambda: self._replies(connection, before_us))
 
     def _runs(self, connection: sqlite3.Connection, outdated: Outdated, limit: int) -> int:
         found = connection.execute(self._statements["list_outdated"], (outdated.status, outdated.before_us, limit)).fetchone()
@@ -52,14 +65,3 @@ class Pruner:
         hashes = [hash for (hash,) in connection.execute(self._statements["drop_uses"], given).fetchall()]
         if hashes:
             connection.execute(self._statements["drop_blobs"], (_encode(hashes).decode(),))
-
-
-def _in_transaction(connection: sqlite3.Connection, work: Callable[[], int]) -> int:
-    connection.execute("begin immediate")
-    try:
-        count = work()
-        connection.execute("commit")
-        return count
-    finally:
-        if connection.in_transaction:
-            connection.execute("rollback")

@@ -3,7 +3,7 @@ interpreter lock and may wait 5 ms to get it back while the event loop computes.
 
 import sqlite3
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from operator import attrgetter
 from typing import Any, Final
 
@@ -12,6 +12,7 @@ import msgspec
 from perdure.model.ids import CallName, RunId
 from perdure.model.run import RunRow, Transition
 from perdure.ports.store import Heartbeat, InboxItem, Loaded, Reply, RunQuery
+from perdure.stores.sqlite.packing import slices
 
 _RUNS_PER_STATEMENT: Final = 1000
 _encode = msgspec.json.Encoder().encode
@@ -30,6 +31,11 @@ _SOURCE_JOURNALS: Final = """
     cross join journal as j on j.run = r.id and j.number >= r.base
 """
 _SOURCE_INBOXES: Final = "select b.* from json_each(?1) as i cross join inbox as b on b.run = i.value"
+_SOURCE_MENTIONS: Final = """
+    select j.* from run as r cross join journal as j on j.run = r.id and j.number >= r.base where r.id = ?1 and instr(j.facts, ?2)
+    order by j.number
+"""
+_SOURCE_MENTIONING: Final = "select * from inbox where run = ?1 and instr(body, ?2)"
 _SOURCE_ADDRESSED: Final = "select * from inbox order by position limit ?1"
 
 
@@ -41,6 +47,8 @@ class Reader:
         self._journal = _from(statements["read_transitions"], _SOURCE_JOURNAL)
         self._journals = _from(statements["read_transitions"], _SOURCE_JOURNALS)
         self._inboxes = _from(statements["read_inbox"], _SOURCE_INBOXES)
+        self._mentions = _from(statements["read_transitions"], _SOURCE_MENTIONS)
+        self._mentioning = _from(statements["read_inbox"], _SOURCE_MENTIONING)
         self._addressed = _from(statements["read_inbox"], _SOURCE_ADDRESSED)
         self._heartbeats = statements["read_heartbeats"]
         self._statements = statements
@@ -86,6 +94,17 @@ class Reader:
         for journal in transitions.values():
             journal.sort(key=_number)  # In order already by any likely query plan, and then this costs next to nothing.
         return [Loaded(row, transitions.get(row.id, []), inbox.get(row.id, []), beats.get(row.id, [])) for row in rows]
+
+    def mentions(self, connection: sqlite3.Connection, run: RunId, text: bytes) -> Loaded | None:
+        """Give what of the run contains the text, as of one commit."""
+        connection.execute("begin")
+        try:
+            rows = self.rows(connection, [run])
+            transitions = _unpack_transitions(connection.execute(self._mentions, (run, text)).fetchone())
+            inbox = _unpack_inbox(connection.execute(self._mentioning, (run, text)).fetchone())
+        finally:
+            connection.execute("rollback")
+        return Loaded(rows[0], transitions, inbox, []) if rows else None
 
     def blobs(self, connection: sqlite3.Connection, hashes: Collection[str]) -> dict[str, bytes]:
         return dict(connection.execute(self._statements["read_blobs"], (_json(hashes),)).fetchall())
@@ -146,33 +165,19 @@ def _unpack_runs(packed: tuple[bytes, bytes, bytes | None]) -> list[RunRow]:
 
 
 def _unpack_transitions(packed: tuple[bytes, bytes | None, bytes | None]) -> list[Transition]:
-    heads, facts, data = _transition_heads(packed[0]), _slices(packed[1]), _slices(packed[2])
+    heads, facts, data = _transition_heads(packed[0]), slices(packed[1]), slices(packed[2])
     return [Transition(run, number, at_us, facts(size) or b"", data(more)) for run, number, at_us, size, more in heads]
 
 
 def _unpack_inbox(packed: tuple[bytes, bytes | None, bytes | None]) -> list[InboxItem]:
-    heads, bodies, data = _inbox_heads(packed[0]), _slices(packed[1]), _slices(packed[2])
+    heads, bodies, data = _inbox_heads(packed[0]), slices(packed[1]), slices(packed[2])
     items = [(position, InboxItem(run, id, at_us, bodies(size) or b"", data(more))) for position, run, id, at_us, size, more in heads]
     return [item for _, item in sorted(items, key=lambda entry: entry[0])]
 
 
 def _unpack_heartbeats(packed: tuple[bytes, bytes | None, bytes | None]) -> list[Heartbeat]:
-    heads, bodies, data = _heartbeat_heads(packed[0]), _slices(packed[1]), _slices(packed[2])
+    heads, bodies, data = _heartbeat_heads(packed[0]), slices(packed[1]), slices(packed[2])
     return [Heartbeat(run, call, attempt, bodies(size) or b"", data(more)) for run, call, attempt, size, more in heads]
-
-
-def _slices(joined: bytes | None) -> Callable[[int | None], bytes | None]:
-    """Give a function that takes the next so many bytes on each call; ``None`` stays ``None``."""
-    source, at = joined or b"", 0
-
-    def take(size: int | None) -> bytes | None:
-        nonlocal at
-        if size is None:
-            return None
-        at += size
-        return source[at - size : at]
-
-    return take
 
 
 def _by_run(values: Iterable[Any]) -> dict[RunId, list[Any]]:

@@ -19,18 +19,23 @@ import os
 import sqlite3
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from perdure.model.durability import Durability
 from perdure.model.errors import StoreUnavailable, Unsupported
 from perdure.model.ids import RunId
 from perdure.model.retention import Outdated
 from perdure.model.run import RunRow, Transition
+from perdure.ports.packets import Claim, Settlement
+from perdure.ports.records import Record, RecordChange
 from perdure.ports.store import Batch, Hint, InboxItem, Loaded, NodeSeat, Reply, RunQuery, Survey, Traits
+from perdure.ports.transport import Packet
 from perdure.stores.sqlite.lease import Lease, NodeLock
 from perdure.stores.sqlite.log import lay_out_log
+from perdure.stores.sqlite.packets import Packets
 from perdure.stores.sqlite.pruner import Pruner
 from perdure.stores.sqlite.reader import Reader
+from perdure.stores.sqlite.records import Records
 from perdure.stores.sqlite.schema import connect_reader, connect_writer
 from perdure.stores.sqlite.shortcut import Shortcut
 from perdure.stores.sqlite.statements import read_statements
@@ -38,6 +43,11 @@ from perdure.stores.sqlite.thread import ConnectionThread, is_busy
 from perdure.stores.sqlite.writer import Writer, packed
 
 T = TypeVar("T")
+
+_PARTS_TOGETHER: Final = 50
+_POLL_US: Final = 2_000
+"""No word comes from other processes: who waits looks soon, and ever more rarely while nobody writes."""
+_POLL_IDLE_US: Final = 50_000
 
 
 class SqliteStore:
@@ -59,8 +69,11 @@ class SqliteStore:
         self._writer = Writer(self._statements, self._reader)
         self._lease = Lease(self._statements, self._lock)
         self._pruner = Pruner(self._statements)
+        self._records = Records(self._statements)
+        self._packets = Packets(self._statements)
         self._version = 0
         self._holder: int | None = None
+        self._listeners: list[Callable[[Hint], None]] = []
 
     @property
     def name(self) -> str:
@@ -68,7 +81,7 @@ class SqliteStore:
 
     @property
     def traits(self) -> Traits:
-        return Traits()
+        return Traits(poll_us=_POLL_US, poll_idle_us=_POLL_IDLE_US)
 
     async def open(self) -> None:
         async with self._opening:
@@ -174,6 +187,9 @@ class SqliteStore:
     async def load(self, runs: Sequence[RunId], within: Collection[int] | None = None) -> list[Loaded]:
         return await self._reading.do(lambda connection: self._reader.load(connection, runs))
 
+    async def mentions(self, run: RunId, text: bytes) -> Loaded | None:
+        return await self._reading.do(lambda connection: self._reader.mentions(connection, run, text))
+
     async def blobs(self, hashes: Collection[str]) -> dict[str, bytes]:
         return await self._reading.do(lambda connection: self._reader.blobs(connection, hashes))
 
@@ -199,11 +215,16 @@ class SqliteStore:
         return changed
 
     def announce(self, hint: Hint) -> None:
-        """Nothing to do: whether another process wrote is cheap to see here, and nodes look often."""
+        """Those at this object hear of packets and posts; whether another process wrote is cheap to see here, and nodes look often."""
+        if hint.called or hint.posted:
+            own = Hint(posted=hint.posted, called=hint.called)
+            for heard in self._listeners:
+                asyncio.get_running_loop().call_soon(heard, own)
 
     def subscribe(self, heard: Callable[[Hint], None]) -> Callable[[], None]:
-        """Nobody is ever heard."""
-        return lambda: None
+        """Only senders at this object are ever heard."""
+        self._listeners.append(heard)
+        return lambda: self._listeners.remove(heard) if heard in self._listeners else None
 
     async def setting(self, name: str) -> str | None:
         sql = self._statements["read_setting"]
@@ -221,13 +242,51 @@ class SqliteStore:
     async def prune_runs(self, outdated: Outdated, partitions: Collection[int], *, limit: int) -> int:
         if not partitions:
             return 0
+        await self._adopt()
         return await self._write(lambda connection: self._pruner.prune_runs(connection, outdated, limit))
+
+    async def _adopt(self) -> None:
+        # Part by part, so that commits come in between; and no more of them than a round of pruning may take.
+        for _ in range(_PARTS_TOGETHER):
+            if not await self._write(self._pruner.adopt):
+                return
 
     async def count_outdated(self, outdated: Outdated) -> int:
         return await self._reading.do(lambda connection: self._pruner.count(connection, outdated))
 
     async def prune_replies(self, before_us: int) -> int:
+        await self._adopt()
         return await self._write(lambda connection: self._pruner.prune_replies(connection, before_us))
+
+    async def read(self, kind: str, keys: Collection[str]) -> dict[str, Record]:
+        return await self._reading.do(lambda connection: self._records.read(connection, kind, keys))
+
+    async def scan(self, kind: str, *, prefix: str = "", after: str = "", limit: int = 1000) -> list[Record]:
+        return await self._reading.do(lambda connection: self._records.scan(connection, kind, prefix, after, limit))
+
+    async def write(self, changes: Sequence[RecordChange]) -> list[str]:
+        return await self._write(lambda connection: self._records.write(connection, changes))
+
+    async def add(self, kind: str, values: dict[str, bytes], *, expires_us: int | None = None) -> dict[str, bytes]:
+        return await self._write(lambda connection: self._records.add(connection, kind, values, expires_us))
+
+    async def expire(self, now_us: int, limit: int) -> int:
+        return await self._write(lambda connection: self._records.expire(connection, now_us, limit))
+
+    async def put_packets(self, packets: Sequence[tuple[str, Packet]], now_us: int) -> None:
+        await self._write(lambda connection: self._packets.put(connection, packets, now_us))
+
+    async def take_packets(self, wanted: Mapping[str, int], owner: int, *, now_us: int, until_us: int) -> list[Claim]:
+        return await self._write(lambda connection: self._packets.take(connection, wanted, owner, now_us=now_us, until_us=until_us))
+
+    async def settle_packets(self, settlement: Settlement, now_us: int) -> None:
+        await self._write(lambda connection: self._packets.settle(connection, settlement, now_us))
+
+    async def count_packets(self, address: str, now_us: int) -> int:
+        return await self._reading.do(lambda connection: self._packets.count(connection, address, now_us))
+
+    async def drop_packets(self, address: str, ids: Collection[str] | None = None) -> None:
+        await self._write(lambda connection: self._packets.drop(connection, address, ids))
 
 
 def _data_version(connection: sqlite3.Connection) -> int:

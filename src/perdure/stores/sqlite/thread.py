@@ -124,6 +124,18 @@ class ConnectionThread:
             return None, error
 
 
+def in_transaction(connection: sqlite3.Connection, work: Callable[[], T]) -> T:
+    """Give what ``work`` gives; what it wrote is committed, or, if it raises, was never there. Other writers wait meanwhile."""
+    connection.execute("begin immediate")
+    try:
+        given = work()
+        connection.execute("commit")
+        return given
+    finally:
+        if connection.in_transaction:
+            connection.execute("rollback")
+
+
 def _settle(future: "asyncio.Future[Any]", outcome: Any, error: BaseException | None) -> None:
     if future.cancelled():
         return

@@ -7,49 +7,20 @@ from typing import Any, Final
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from perdure.model.errors import Internal, LeaseLost, TooLarge, Unsupported
+from perdure.model.errors import Internal, LeaseLost
 from perdure.model.ids import RunId
 from perdure.model.run import RunChange, RunRow, Transition
 from perdure.ports.store import Batch, uses_of
+from perdure.stores.sqlite.packing import JoinedBytes, Place, json_list
 from perdure.stores.sqlite.reader import Reader
 
 _encode = msgspec.json.Encoder().encode
-_BYTES_MAX: Final = 1_000_000_000
-"""SQLite's limit for one value (SQLITE_MAX_LENGTH)."""
-
-_Place = tuple[int | None, int]
-_NOWHERE: Final[_Place] = (None, 0)
-
-
-class _Bytes:
-    """Collects the bytes of a batch, and gives each its place: (first byte counted from 1, length)."""
-
-    def __init__(self) -> None:
-        # One byte in front: SQLite takes a slice of an empty blob for null, where a payload may be empty and is not null.
-        self.parts: list[bytes] = [b"\0"]
-        self.next = 2
-
-    def place(self, data: bytes | None) -> _Place:
-        if data is None:
-            return _NOWHERE
-        at, size = self.next, len(data)
-        self.parts.append(data)
-        self.next = at + size
-        return at, size
-
-    def place_text(self, text: str | None) -> _Place:
-        # Reasons quote what the world sent. Text that has no UTF-8 form must not stop the whole batch.
-        return _NOWHERE if text is None else self.place(text.encode("utf-8", "replace"))
-
-    def joined(self) -> bytes:
-        if self.next > _BYTES_MAX:
-            raise TooLarge(f"A batch has {self.next} bytes; SQLite takes up to {_BYTES_MAX} at once. Commit fewer runs together.")
-        return b"".join(self.parts)
+_NOWHERE: Final[Place] = (None, 0)
 
 
 def packed(batch: Batch, taken: Collection[RunId] = ()) -> tuple[Any, ...]:
     """Give the parameters of ``commit.sql``, without what belongs to the ``taken`` starts."""
-    place = (held := _Bytes()).place
+    place = (held := JoinedBytes()).place
     starts, rows, changes, posts = batch.starts, batch.rows, batch.changes, batch.posts
     if taken:
         starts = [row for row in starts if row.id not in taken]
@@ -72,10 +43,10 @@ def packed(batch: Batch, taken: Collection[RunId] = ()) -> tuple[Any, ...]:
         if batch.blobs
         else [],
     )
-    return (batch.epoch, *map(_json, lists), held.joined())
+    return (batch.epoch, *map(json_list, lists), held.joined())
 
 
-def _rows(rows: Iterable[Transition], held: _Bytes) -> list[Any]:
+def _rows(rows: Iterable[Transition], held: JoinedBytes) -> list[Any]:
     # The hot loop of the store: most rows have facts only, and a method call for each would double its time.
     lists: list[Any] = []
     add, keep, at = lists.append, held.parts.append, held.next
@@ -94,7 +65,7 @@ def _rows(rows: Iterable[Transition], held: _Bytes) -> list[Any]:
     return lists
 
 
-def _start(row: RunRow, held: _Bytes) -> tuple[Any, ...]:
+def _start(row: RunRow, held: JoinedBytes) -> tuple[Any, ...]:
     return (
         *(row.id, row.definition, row.version, row.status, row.input_hash, row.parent, row.parent_call),
         *(_encode(row.tags).decode() if row.tags else "[]", row.created_us, row.updated_us, row.wake_us, row.base),
@@ -103,7 +74,7 @@ def _start(row: RunRow, held: _Bytes) -> tuple[Any, ...]:
     )
 
 
-def _change(change: RunChange, held: _Bytes) -> tuple[Any, ...]:
+def _change(change: RunChange, held: JoinedBytes) -> tuple[Any, ...]:
     reason, state = change.reason, change.state
     return (
         *(change.id, change.status, change.updated_us, change.wake_us, _set_or_none(change.version), _set_or_none(change.base)),
@@ -115,19 +86,6 @@ def _change(change: RunChange, held: _Bytes) -> tuple[Any, ...]:
 
 def _set_or_none(value: int | UnsetType) -> int | None:
     return None if isinstance(value, UnsetType) else value
-
-
-def _json(entries: list[Any]) -> str | None:
-    if not entries:
-        return None
-    try:
-        encoded = _encode(entries)
-    except UnicodeEncodeError as error:
-        raise Unsupported(what="An id, name or tag that is not Unicode text", why=str(error)) from error
-    # SQLite's JSON functions end a text at NUL, so that two different ids could become one.
-    if b"\\u0000" in encoded:
-        raise Unsupported(what="An id, name or tag with a NUL character", why="SQLite would cut it off there; use other ids")
-    return encoded.decode()
 
 
 class Writer:

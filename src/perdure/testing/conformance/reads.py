@@ -83,6 +83,22 @@ class ReadPromises(StoreHarness):
         assert (len(loaded), numbers) == (2, {"a": [2, 3], "b": [1]})
 
     @promise
+    async def test_mentions_are_the_rows_of_the_present_incarnation_and_the_messages_that_contain_the_text(self, store: Store) -> None:
+        assert await store.mentions(A, b"x") is None
+        texts = [b'[{"id":"x"}]', b'["y"]', b'["yx","x\xff"]', b""]
+        rows = [step("a", 1, texts[0]), *(step("a", number, text, b"data") for number, text in enumerate(texts, 2))]
+        posts = [message("a", str(number), text, b"x") for number, text in enumerate(reversed(texts))]
+        others = Batch(starts=[start("b")], rows=[step("b", 1, b"x")], posts=[message("b", "m", b"x")])
+        await store.commit(others)
+        await store.commit(Batch(starts=[start("a", base=2, state=b"s")], rows=rows, posts=posts))
+        for text, numbers, ids in ((b"x", [2, 4], ["1", "3"]), (b"x\xff", [4], ["1"]), (b"%", [], []), (b'"y', [3, 4], ["1", "2"])):
+            found = await store.mentions(A, text)
+            assert found is not None
+            assert found.row == await store.row(A)
+            assert found.transitions == [row for row in rows if row.number in numbers]
+            assert found.inbox == [item for item in posts if item.id in ids]
+
+    @promise
     async def test_many_runs_and_a_long_journal_are_loaded(self, store: Store) -> None:
         runs = [RunId(f"r{number}") for number in range(2_345)]
         await store.commit(

@@ -13,8 +13,10 @@ from perdure.testing.conformance.commits import CommitPromises
 from perdure.testing.conformance.harness import StoreHarness
 from perdure.testing.conformance.leases import LeasePromises, OneNodePromises
 from perdure.testing.conformance.messages import MessagePromises
+from perdure.testing.conformance.packets import PacketPromises
 from perdure.testing.conformance.pruning import PruningPromises
 from perdure.testing.conformance.reads import AgendaPromises, OpeningPromises, ReadPromises, SettingPromises
+from perdure.testing.conformance.records import RecordPromises
 from perdure.testing.conformance.sharing import SharingPromises
 from perdure.testing.conformance.writers import ManyWritersPromises
 
@@ -33,5 +35,7 @@ class StoreConformance(
     PruningPromises,
     SettingPromises,
     OpeningPromises,
+    RecordPromises,
+    PacketPromises,
 ):
-    """Every promise of `perdure.ports.store`."""
+    """Every promise of `perdure.ports.store`, `perdure.ports.records` and `perdure.ports.packets`."""

@@ -13,6 +13,7 @@ from perdure.model.ids import RunId
 from perdure.model.retention import Outdated
 from perdure.model.run import RunRow, Transition
 from perdure.ports.store import Batch, Hint, InboxItem, Loaded, Reply, RunQuery, Survey, Traits
+from perdure.stores.forwarding import ForwardedTables
 from perdure.stores.memory import MemoryStore
 from perdure.testing.simulation.faults import OF_COMMITS, SECOND_US, Fault, Kind
 
@@ -46,7 +47,7 @@ class Traffic:
         self.on_commit: Callable[[str, Batch, Mapping[RunId, RunRow]], None] = lambda who, batch, refused: None
 
 
-class Wire:
+class Wire(ForwardedTables):
     """A store. ``faults`` waits for calls to hit; ``troubles`` holds what is wrong with hints and inboxes now."""
 
     def __init__(self, traffic: Traffic, owner: Owner, chance: Random) -> None:
@@ -82,6 +83,13 @@ class Wire:
             return answer
         finally:
             self._done(task)
+
+    @property
+    def _inside(self) -> MemoryStore:
+        return self._inner
+
+    async def _asked(self, ask: Callable[[], Awaitable[T]]) -> T:
+        return await self._call(ask)
 
     def _done(self, task: "asyncio.Task[Any]") -> None:
         self._calls[task] -= 1
@@ -204,6 +212,9 @@ class Wire:
 
     async def load(self, runs: Sequence[RunId], within: Collection[int] | None = None) -> list[Loaded]:
         return await self._call(lambda: self._inner.load(runs, within))
+
+    async def mentions(self, run: RunId, text: bytes) -> Loaded | None:
+        return await self._call(lambda: self._inner.mentions(run, text))
 
     async def blobs(self, hashes: Collection[str]) -> dict[str, bytes]:
         return await self._call(lambda: self._inner.blobs(hashes))

@@ -5,9 +5,10 @@ import asyncio
 from perdure.deciders.code.authoring import Signal, action, query, signal, update, workflow
 from perdure.deciders.code.definition import Registry
 from perdure.deciders.code.inside import continue_as_new, send
-from perdure.model.retry import Retry
+from perdure.model.pending import pending
+from perdure.model.retry import GiveUp, Retry
 from perdure.testing.simulation.bank import the_bank
-from perdure.workers.attempt import GiveUp, attempt, pending
+from perdure.workers.attempt import attempt
 
 REGISTRY = Registry()
 PATIENT = Retry(first="100ms", factor=2, cap="2s", jitter=0.5)

@@ -1,0 +1,1 @@
+"""Personal data: tokens in its place, and the way back."""

@@ -1,0 +1,129 @@
+"""All that an engine needs to have calls performed elsewhere: transports, who hears what workers say, and a performer for each node."""
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+
+from msgspec import Struct
+
+from perdure.app.services import service_callers
+from perdure.app.transports import make_transport, scheme_of
+from perdure.callbacks.performer import CallbackPerformer
+from perdure.config import settings
+from perdure.model.codec import Serializer
+from perdure.model.errors import Unavailable
+from perdure.model.limits import Limits
+from perdure.permits.performer import LimitedPerformer
+from perdure.permits.turnstile import Place
+from perdure.ports.clock import Clock, pause
+from perdure.ports.performer import Performer
+from perdure.ports.store import Store
+from perdure.ports.transport import Transport
+from perdure.remote.carriers import Carrier, DirectCarrier, QueueCarrier
+from perdure.remote.directory import STORE, Directory
+from perdure.remote.hearing import Hearing
+from perdure.remote.performer import RemotePerformer
+from perdure.remote.reporting import StoreReporter
+from perdure.remote.routed import RoutedPerformer
+from perdure.wire.attempts import Sender
+from perdure.wire.messages import Outcome
+
+logger = logging.getLogger("perdure")
+
+PAUSE_FIRST_US = 200_000
+PAUSE_MAX_US = 10_000_000
+
+
+class Outfit(Struct, frozen=True):
+    """With what calls leave. ``transports``: of brokers, beside the store itself. ``content_type``: the encoding of messages.
+    ``api_url``: as `perdure.config.Settings` has it, unless it is given.
+    """
+
+    transports: Sequence[str | Transport]
+    content_type: str
+    serializer: Serializer
+    limits: Limits
+    api_url: str | None = None
+
+
+class Calling:
+    def __init__(self, store: Store, clock: Clock, sender: Sender, outfit: Outfit) -> None:
+        self._store = store
+        self._clock = clock
+        self._sender = sender
+        self._serializer = outfit.serializer
+        self._inline_max = outfit.limits.payload_inline_max
+        self._content_type = outfit.content_type
+        self._brokers: dict[str, Transport] = {}
+        for given in outfit.transports:
+            transport = make_transport(given) if isinstance(given, str) else given
+            self._brokers[scheme_of(transport.name)] = transport
+        self._api_url = settings().api_url if outfit.api_url is None else outfit.api_url
+        self._callers = service_callers(store, clock, outfit.serializer, self._api_url)
+        self._hearings: list[Hearing] = []
+        self._opening: list[asyncio.Task[None]] = []
+        self._queue: Transport | None = None
+        self._performer: RemotePerformer | None = None
+
+    def performer(self, here: Performer, *, is_serving: bool) -> Performer:
+        """Give the performer of a new node, whose own actions ``here`` performs."""
+        carriers = self._carriers()
+        directory = Directory(self._store, self._clock, list(carriers))
+        self._performer = RemotePerformer(directory, carriers, self._clock, self._sender)
+        routed = RoutedPerformer(here, self._performer, is_serving=is_serving)
+        place = Place(self._store, self._clock, node=self._sender.node, lease_us=self._sender.lease_ms * 1_000)
+        limited = LimitedPerformer(routed, place, self._serializer, directory.limit)
+        return CallbackPerformer(limited, self._store, self._clock, serializer=self._serializer, api_url=self._api_url)
+
+    def _carriers(self) -> Mapping[str, Carrier]:
+        queues = {
+            scheme: QueueCarrier(transport, is_open=scheme in self._brokers, content_type=self._content_type)
+            for scheme, transport in self._transports().items()
+        }
+        return {**queues, **{scheme: DirectCarrier(caller) for scheme, caller in self._callers.items()}}
+
+    def _transports(self) -> dict[str, Transport]:
+        from perdure.transports.database import DatabaseTransport
+
+        if self._queue is None:
+            self._queue = DatabaseTransport(self._store, self._clock)
+        return {STORE: self._queue, **self._brokers}
+
+    def hear(self, told: Outcome) -> "asyncio.Future[None] | None":
+        """As `RemotePerformer.hear`; nothing is here while there is no node."""
+        return None if self._performer is None else self._performer.hear(told)
+
+    async def open(self) -> None:
+        """Brokers are being connected to; one that is away is tried again until it is there."""
+        for scheme, transport in self._brokers.items():
+            self._opening.append(asyncio.get_running_loop().create_task(self._open(scheme, transport)))
+
+    async def _open(self, scheme: str, transport: Transport) -> None:
+        pause_us = PAUSE_FIRST_US
+        while True:
+            try:
+                await transport.open()
+                reporter = StoreReporter(self._store, self._clock, inline_max=self._inline_max, transport=scheme)
+                hearing = Hearing(transport, self, reporter)
+                await hearing.open()
+                self._hearings.append(hearing)
+            except Unavailable as error:
+                logger.warning("%s", error)
+                await pause(self._clock, pause_us)
+                pause_us = min(2 * pause_us, PAUSE_MAX_US)
+            else:
+                return
+
+    async def close(self) -> None:
+        """Nothing is sent or heard any more."""
+        for task in self._opening:
+            task.cancel()
+        await asyncio.gather(*self._opening, return_exceptions=True)
+        self._opening.clear()
+        for hearing in self._hearings:
+            await hearing.close()
+        self._hearings.clear()
+        for caller in self._callers.values():
+            await caller.close()
+        for transport in self._transports().values():
+            await transport.close()

@@ -1,0 +1,1 @@
+"""Callbacks: URLs at which outside services answer a run."""

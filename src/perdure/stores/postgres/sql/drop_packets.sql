@@ -1,0 +1,1 @@
+select {schema}.drop_packets_1($1, $2)

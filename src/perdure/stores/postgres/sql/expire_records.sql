@@ -1,0 +1,1 @@
+select {schema}.expire_records_1($1, $2)

@@ -1,0 +1,1 @@
+"""Performs actions in processes apart, so that those that compute do not wait for each other."""

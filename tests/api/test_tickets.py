@@ -1,0 +1,167 @@
+"""Tickets over HTTP: with a token, and with nothing but a link."""
+
+import re
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import pytest
+
+from perdure import Engine, actions, workflow
+from perdure.api.people.forms import FormFields
+from perdure.client.tickets import Tickets
+from perdure.control.tokens import Tokens
+from perdure.model.errors import FormRefused
+from perdure.ports.system import SystemClock
+from tests.api.flows import registry
+from tests.api.house import asked
+
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+
+
+@workflow(registry=registry)
+async def asking(title: str) -> Any:
+    return await actions.approve(title=title, assignees=["ann"])()
+
+
+async def opened(client: httpx.AsyncClient, engine: Engine, title: str = "Pay?") -> str:
+    """Give the id of the ticket of a new run, named r."""
+    await client.post("/v1/runs", json={"definition": "asking", "args": [title], "id": "r"})
+    while not (found := (await client.get("/v1/tickets?assignee=ann")).json()["tickets"]):
+        await engine.get("r").why()
+    return str(found[0]["id"])
+
+
+async def link(engine: Engine, ticket: str, **options: Any) -> str:
+    token = await Tickets(engine, SystemClock()).link(ticket, person="ann", **options)
+    return f"/v1/tickets/answer/{token}"
+
+
+@pytest.mark.covers("F14")
+async def test_a_ticket_is_listed_shown_answered_once_and_the_run_goes_on() -> None:
+    async with asked() as (client, engine):
+        id = await opened(client, engine)
+        shown = (await client.get(f"/v1/tickets/{id}")).json()
+        assert (shown["title"], shown["state"], shown["run"], shown["data"]) == ("Pay?", "open", "r", None)
+        place = f"/v1/tickets/{id}"
+        assert (await client.post(place, json={"as": "eve", "data": {"approved": True}})).status_code == 403
+        wrong = await client.post(place, json={"as": "ann", "data": {"approved": "yes"}})
+        assert (wrong.status_code, wrong.json()["type"]) == (422, "urn:perdure:form-refused")
+        answered = await client.post(place, json={"as": "ann", "data": {"approved": True}})
+        assert (answered.status_code, answered.json()["state"], answered.json()["by"]) == (200, "answered", "ann")
+        assert (await client.post(place, json={"as": "ann", "data": {"approved": True}})).status_code == 409
+        result = (await client.get("/v1/runs/r/result?wait_ms=9000")).json()
+        assert result["value"][0]["data"] == {"approved": True}
+        assert (await client.get("/v1/tickets")).json() == {"tickets": []}
+        assert len((await client.get("/v1/tickets?state=all")).json()["tickets"]) == 1
+
+
+async def test_unknown_tickets_and_states_are_refused() -> None:
+    async with asked() as (client, _):
+        assert (await client.get("/v1/tickets/none")).status_code == 404
+        assert (await client.post("/v1/tickets/none", json={"as": "ann", "data": 1})).status_code == 404
+        assert (await client.get("/v1/tickets?state=odd")).status_code == 422
+
+
+@pytest.mark.covers("F14")
+async def test_a_link_shows_a_page_without_script_and_takes_what_its_form_sends() -> None:
+    async with asked() as (client, engine):
+        place = await link(engine, await opened(client, engine, "<b>Pay</b>?"))
+        page = await client.get(place)
+        assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
+        assert "&lt;b&gt;Pay&lt;/b&gt;?" in page.text
+        assert "<script" not in page.text
+        assert "default-src 'none'" in page.headers["content-security-policy"]
+        assert page.headers["referrer-policy"] == "no-referrer"
+        assert set(re.findall(r'name="(\w+)"', page.text)) >= {"approved", "comment"}
+        thanks = await client.post(place, content="approved=true&comment=f%C3%BCr+Ann", headers=FORM)
+        assert (thanks.status_code, "Thank you" in thanks.text) == (200, True)
+        again = await client.post(place, content="comment=no", headers=FORM)
+        assert (again.status_code, again.headers["content-type"]) == (409, "text/html; charset=utf-8")
+        assert (await client.get(place)).status_code == 409
+        result = (await client.get("/v1/runs/r/result?wait_ms=9000")).json()
+        assert result["value"][0]["data"] == {"approved": True, "comment": "für Ann"}
+
+
+@pytest.mark.covers("F14")
+async def test_a_link_takes_json_too_refuses_what_does_not_fit_and_needs_no_token() -> None:
+    async with asked() as (client, engine):
+        place = await link(engine, await opened(client, engine))
+        await Tokens(engine.store, SystemClock()).create("boss", ["admin"])
+        assert (await client.post(place, json={"approved": 1})).status_code == 422
+        assert (await client.post(place, content="{", headers={"Content-Type": "application/json"})).status_code == 400
+        assert (await client.post(place, content="x", headers={"Content-Type": "text/plain"})).status_code == 415
+        assert (await client.post(place, json={"approved": True})).json()["by"] == "ann"
+        assert (await client.post(place, json={"approved": True})).status_code == 409
+
+
+@pytest.mark.covers("F14")
+async def test_a_forged_link_is_403_an_expired_one_410_and_one_to_nothing_404() -> None:
+    async with asked() as (client, engine):
+        id = await opened(client, engine)
+        place = await link(engine, id)
+        for method in ("GET", "POST"):
+            told: dict[str, Any] = {"json": {"approved": True}} if method == "POST" else {}
+            assert (await client.request(method, place[:-3] + "AAA", **told)).status_code == 403
+            assert (await client.request(method, "/v1/tickets/answer/" + quote("a.b"), **told)).status_code == 403
+            assert (await client.request(method, await expired(engine, id), **told)).status_code == 410
+        await engine.store.write([gone(id)])
+        assert (await client.get(place)).status_code == 404
+
+
+def gone(id: str) -> Any:
+    from perdure.model.ticket import TICKETS
+    from perdure.ports.records import RecordChange
+
+    return RecordChange(TICKETS, id, None)
+
+
+class LongAgo:
+    """A clock that stands."""
+
+    def now_us(self) -> int:
+        return 1
+
+
+async def expired(engine: Engine, id: str) -> str:
+    clock: Any = LongAgo()
+    return f"/v1/tickets/answer/{await Tickets(engine, clock).link(id, person='ann', valid='1d')}"
+
+
+async def test_a_link_is_made_over_http_for_who_is_asked_alone() -> None:
+    async with asked() as (client, engine):
+        id = await opened(client, engine)
+        made = await client.post(f"/v1/tickets/{id}/links", json={"as": "ann", "valid": "2h"})
+        assert made.status_code == 201
+        assert (await client.get(made.json()["path"])).status_code == 200
+        assert (await client.post(f"/v1/tickets/{id}/links", json={"as": "eve"})).status_code == 403
+
+
+def test_a_form_gives_values_of_the_types_of_its_schema() -> None:
+    schema = {
+        "$ref": "#/$defs/Order",
+        "$defs": {
+            "Order": {
+                "type": "object",
+                "required": ["size", "name"],
+                "properties": {
+                    "size": {"type": "integer"},
+                    "name": {"type": "string"},
+                    "colour": {"enum": ["red", 2]},
+                    "fast": {"type": "boolean"},
+                    "tags": {"type": "array"},
+                    "note": {"anyOf": [{"type": "string"}, {"type": "null"}]},
+                },
+            }
+        },
+    }
+    sent = {"size": ["3"], "name": [""], "colour": ["2"], "tags": ['["a"]'], "note": ["5"]}
+    assert FormFields(schema).read(sent) == {"size": 3, "name": "", "colour": 2, "fast": False, "tags": ["a"], "note": "5"}
+    assert FormFields(schema).read({"size": ["three"]})["size"] == "three", "the schema refuses it"
+
+
+def test_a_schema_without_members_takes_json() -> None:
+    assert FormFields({"type": "array"}).read({"json": ["[1]"]}) == [1]
+    assert FormFields({"$ref": "#/gone"}).read({"json": ["1"]}) == 1
+    with pytest.raises(FormRefused):
+        FormFields({}).read({"json": ["{"]})
