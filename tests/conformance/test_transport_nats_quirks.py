@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import socket
+import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -323,6 +325,35 @@ async def test_credentials_that_cannot_be_right_are_told_without_secrets(tmp_pat
             with pytest.raises(InvalidOption, match=r"credentials") as refused:
                 await NatsTransport(f"nats://{wrong}127.0.0.1:{server.port}").open()
             assert "secret" not in str(refused.value)
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    """Hang up so that what was written and not read yet is lost."""
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.close()
+
+
+@pytest.mark.parametrize(("hang_ups", "error", "problem"), [(3, InvalidOption, "credentials"), (4, TransportUnavailable, "hangs up")])
+async def test_a_refusal_is_heard_although_a_hang_up_overtook_it(hang_ups: int, error: type[Exception], problem: str) -> None:
+    left = hang_ups
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal left
+        writer.write(b'INFO {"auth_required": true, "max_payload": 1000000}\r\n')
+        await reader.readline()
+        if left:
+            left -= 1
+            _reset(writer)
+            return
+        writer.write(b"-ERR 'Authorization Violation'\r\n")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(error, match=problem):
+            await NatsTransport(f"nats://me:wrong@127.0.0.1:{port}").open()
+    assert left == 0
 
 
 async def test_a_token_opens_the_server_it_is_for(tmp_path: Path) -> None:

@@ -23,10 +23,13 @@ from perdure.transports.nats.streams import Lane, Place, consumer_config, stream
 _CLOSE_S: Final = 3.0
 _PING_S: Final = 10
 _UNANSWERED_MAX: Final = 4_000
+_HUNG_UP_MAX: Final = 4
 _NAME_IN_USE: Final = 10_058
 _REFUSALS: Final = ("authorization", "authentication", "credential", "permissions violation")
 
 T = TypeVar("T")
+
+_HANG_UPS: Final = (ConnectionResetError, BrokenPipeError)
 
 CLIENT_ERRORS: Final = (nats.errors.Error, OSError, EOFError)
 """What the client raises. `TimeoutError` is an `OSError`."""
@@ -67,6 +70,14 @@ def translated(error: BaseException, place: Place) -> PerdureError:
 async def connect(place: Place, lost: Lost) -> "NatsConnection":
     """Give a new connection; raises `TransportUnavailable`, `InvalidOption`."""
     credentials = _credentials(place)
+    for _ in range(_HUNG_UP_MAX):
+        # A server that refuses says why and hangs up at once, and the hang-up can overtake the reason.
+        with contextlib.suppress(*_HANG_UPS):
+            return await _connect(place, lost, credentials)
+    raise TransportUnavailable(transport=place.name, problem="the server hangs up before it has greeted")
+
+
+async def _connect(place: Place, lost: Lost, credentials: dict[str, Any]) -> "NatsConnection":
     client = Client()
     problems: list[Exception] = []
 
@@ -96,9 +107,11 @@ async def connect(place: Place, lost: Lost) -> "NatsConnection":
         )
         await connection.check()
     except BaseException as error:
+        # Before the close, which brings problems of its own.
+        told = problems[-1] if problems else error
         await connection.close()
-        if isinstance(error, CLIENT_ERRORS):
-            raise translated(problems[-1] if problems else error, place) from error
+        if isinstance(error, CLIENT_ERRORS) and not isinstance(told, _HANG_UPS):
+            raise translated(told, place) from error
         raise
     return connection
 
