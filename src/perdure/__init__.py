@@ -29,7 +29,7 @@ from perdure.model.pending import pending
 from perdure.model.retention import Retention
 from perdure.model.retry import GiveUp, Retry, RetryAfter
 from perdure.model.run import Status
-from perdure.workers.attempt import CurrentAttempt, attempt
+from perdure.workers.attempt import CurrentAttempt, attempt, attempts
 from perdure.workers.correlation import LogContext
 
 __all__ = [
@@ -64,6 +64,7 @@ __all__ = [
     "Workflow",
     "action",
     "attempt",
+    "attempts",
     "call",
     "callback",
     "child",

@@ -96,6 +96,45 @@ async def test_a_delivery_that_takes_long_is_kept_by_acks_in_progress(nats_url: 
         assert held.packet.id not in second.ids
 
 
+async def test_a_consumer_that_was_made_with_another_wait_takes_the_new_one_and_loses_nothing(
+    nats_url: str, nats_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handling_module, "BEATS", 100)
+    lane = lane_of(place_of(nats_url), A)
+
+    async def ack_wait() -> float | None:
+        async with raw(nats_server) as client:
+            return (await client.jetstream().consumer_info(lane.stream, lane.consumer)).config.ack_wait
+
+    async with proxied(f"{nats_url}&ack_wait=300") as (proxy, url):
+        proxy.watched = b"+WPI"
+        async with opened(url) as before, opened(f"{nats_url}&ack_wait=0.5") as after:
+            old, new = Hand(keep), Hand(keep)
+            await before.handle(A, old, slots=1)
+            assert await ack_wait() == 300
+            await before.send(A, numbered(2))
+            await PATIENCE.gets(old, 1)
+            await after.handle(A, new, slots=2)
+            assert await ack_wait() == 0.5
+            await PATIENCE.gets(new, 1)
+            await PATIENCE.until(lambda: proxy.seen >= 12, "acks in progress for longer than two of the shorter waits")
+            assert (len(old.got), len(new.got)) == (1, 1)
+            # It hangs: what it had comes to the other within the new wait, not after the old one.
+            proxy.asks.clear()
+            await PATIENCE.gets(new, 2)
+            proxy.asks.set()
+            for hand in (old, new):
+                for held in hand.got:
+                    await held.ack()
+
+
+async def test_a_wait_that_is_not_given_is_ten_seconds(nats_url: str, nats_server: str) -> None:
+    lane = lane_of(place_of(nats_url), A)
+    async with opened(nats_url) as transport, raw(nats_server) as client:
+        await known(transport, A)
+        assert (await client.jetstream().consumer_info(lane.stream, lane.consumer)).config.ack_wait == 10
+
+
 async def test_a_handling_that_had_nothing_to_do_for_long_pulls_on(nats_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(handling_module, "_PULL_S", 0.1)
     async with proxied(nats_url) as (proxy, url), opened(url) as transport:

@@ -11,7 +11,7 @@ from typing import Any
 import aiormq
 import pytest
 
-from perdure.model.errors import InvalidOption, NoHandlers, TransportUnavailable
+from perdure.model.errors import InvalidOption, NoHandlers, PacketTooLarge, TransportUnavailable
 from perdure.ports.transport import DEAD, DELIVERIES_MAX, REASON_HEADER, Packet, worker_address
 from perdure.testing.conformance.transport_harness import A, B, Hand, TransportHarness, keep, numbered, packet
 from perdure.transports.rabbitmq import RabbitMQTransport
@@ -77,6 +77,18 @@ async def test_what_a_stranger_publishes_is_delivered_whatever_its_properties(am
     assert plain.id
     assert (plain.body, plain.content_type) == (b"\x80pickle?", "application/octet-stream")
     assert (other.id, other.headers["number"], other.headers["bytes"], other.priority) == ("x", "5", "\ufffd", 0)
+
+
+async def test_headers_that_fit_into_no_frame_are_refused_and_cost_no_connection(amqp_url: str) -> None:
+    async with opened(amqp_url) as transport:
+        hand = Hand()
+        await transport.handle(A, hand, slots=5)
+        await transport.send(A, [Packet("large", b"{}", headers={"perdure-run": "r" * 65_000})])
+        with pytest.raises(PacketTooLarge, match="65536"):
+            await transport.send(A, [Packet("p", b"{}", headers={"perdure-run": "r" * 140_000})])
+        await transport.send(A, [Packet("next", b"{}")])
+        await PATIENCE.gets(hand, 2)
+        assert sorted(hand.ids) == ["large", "next"]
 
 
 async def test_a_queue_that_is_full_is_told_with_its_limit(amqp_url: str) -> None:

@@ -62,7 +62,9 @@ class FakeRecords:
 
 
 class FakeCarrier:
-    """``is_away``: it raises. ``queued``: how many lie in its queue untaken. ``largest``: how long an argument it carries."""
+    """``is_away``: it raises. ``queued``: how many lie in its queue untaken. ``largest``: how long an argument it carries.
+    ``faults``: what it raises for which calls.
+    """
 
     sends_at_once = 1
 
@@ -72,12 +74,16 @@ class FakeCarrier:
         self.is_away = False
         self.queued = 0
         self.largest = 1_000
+        self.faults: dict[str, Exception] = {}
 
     async def send(self, route: Route, calls: Sequence[Call], hear: Hear) -> None:
         if (size := max(len(bytes(value)) for call in calls for value in (b"", *call.args))) > self.largest:
             raise PacketTooLarge(address=route.address, size=size, transport="fake", limit=self.largest)
         if self.is_away:
             raise TransportUnavailable(transport="fake", problem="away")
+        for call in calls:
+            if call.call in self.faults:
+                raise self.faults[call.call]
         self.sent += calls
 
     async def is_waiting(self, route: Route) -> bool:

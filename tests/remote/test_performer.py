@@ -1,15 +1,20 @@
 """Attempts elsewhere: sent once somebody serves them, kept while their worker beats, lost with it, sent again when nobody has them."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
+from perdure import errors
 from perdure.insight.registry import attendance
 from perdure.model.call import ActionSpec
 from perdure.model.payload import Content
 from perdure.model.registry import ACTION_RECORDS, BEAT_RECORDS, WORKER_RECORDS
 from perdure.ports.records import RecordChange
-from perdure.wire.messages import Limit
+from perdure.remote import performer
+from perdure.remote.carriers import DirectCarrier
+from perdure.wire.attempts import Sender, call_of
+from perdure.wire.messages import Call, Limit, Outcome
 from tests.remote.fakes import SECOND, Scene
 
 A = "r#1#1~1.1"
@@ -169,6 +174,64 @@ async def test_a_call_that_is_too_large_for_the_transport_fails_and_its_neighbou
     scene.perform("4")
     await scene.settle()
     assert scene.carrier.ids()[2:] == ["r#1#4~1.1"], "there is room for others"
+
+
+async def test_a_call_that_a_driver_cannot_send_fails_as_its_policy_says_and_its_neighbours_go_out(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    scene = Scene()
+    await scene.worker()
+    await scene.directory.refresh()
+    scene.carrier.faults = {"2": ValueError("no such header"), "3": errors.Unsupported(what="This call", why="it is odd")}
+    for name in "1234":
+        scene.perform(name)
+    await scene.settle()
+    assert scene.carrier.ids() == [A, "r#1#4~1.1"]
+    (driver, one), (ours, other) = scene.ended
+    assert (driver, one.failure.type, one.failure.is_final) == ("r#1#2~1.1", "perdure.model.errors:RequestFailed", False)
+    assert "ValueError: no such header" in one.failure.message
+    assert (ours, other.failure.type, other.failure.is_final) == ("r#1#3~1.1", "perdure.model.errors:Unsupported", True)
+    assert "r#1#2~1.1 could not be sent to perdure.calls.default.look.v1" in caplog.text
+    scene.carrier.faults.clear()
+    scene.perform("2", number=2)
+    await scene.settle()
+    assert scene.carrier.ids()[2:] == ["r#1#2~1.2"], "there is room for others"
+
+
+async def test_a_call_that_cannot_even_be_written_fails_and_its_neighbours_go_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def write(attempt: Any, *given: Any, **named: Any) -> Any:
+        if attempt.call == "2":
+            raise AssertionError("what no attempt has")
+        return call_of(attempt, *given, **named)
+
+    monkeypatch.setattr(performer, "call_of", write)
+    scene = Scene()
+    await scene.worker()
+    await scene.directory.refresh()
+    for name in "123":
+        scene.perform(name)
+    await scene.settle()
+    assert scene.carrier.ids() == [A, "r#1#3~1.1"]
+    assert [(id, outcome.failure.type) for id, outcome in scene.ended] == [("r#1#2~1.1", "perdure.model.errors:RequestFailed")]
+
+
+async def test_a_service_that_is_called_by_a_driver_which_fails_fails_its_call() -> None:
+    heard: list[Outcome] = []
+
+    class Caller:
+        async def perform(self, call: Call, address: str, record: Any) -> None:
+            raise RuntimeError("a driver's own")
+
+    scene = Scene()
+    await scene.worker()
+    await scene.directory.refresh()
+    route = scene.directory.route(ActionSpec("look"))
+    assert route is not None
+    performance = scene.perform()
+    call = call_of(performance.attempt, Sender(lease_ms=1), sent_us=0)
+    await DirectCarrier(Caller()).send(route, [call], heard.append)
+    await scene.settle()
+    assert [(told.id, told.status, told.error.type) for told in heard if told.error] == [(A, "error", "perdure.model.errors:RequestFailed")]
 
 
 async def test_a_store_that_is_away_loses_nobody() -> None:

@@ -21,7 +21,8 @@ from perdure.ports.transport import DEAD, DELIVERIES_MAX, REASON_HEADER, Deliver
 from perdure.stores.memory import MemoryStore
 from perdure.transports.pull import Api, Desk, PullReporter, PullTransport
 from perdure.wire.encoding import encode
-from perdure.wire.messages import VERSION, Announce, AnnouncedAction, AnyWireMessage, Leave
+from perdure.wire.headers import CallNames, headers_of, read_headers
+from perdure.wire.messages import VERSION, Announce, AnnouncedAction, AnyWireMessage, Leave, Outcome
 from perdure.workers.reporting import Said
 
 PATIENCE_S = 25.0
@@ -135,6 +136,30 @@ async def test_at_most_so_many_are_under_way_as_there_are_slots_and_what_waits_g
         gate.set()
         async with asyncio.timeout(PATIENCE_S):
             assert [await run.result() for run in runs] == list(range(6))
+
+
+@pytest.mark.covers("F6")
+async def test_an_outcome_is_told_with_the_headers_of_its_call_as_http_writes_them() -> None:
+    heads: list[list[str]] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        heads.append(head.decode().split("\r\n"))
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}")
+        await writer.drain()
+        writer.close()
+
+    names = CallNames(id="ü 1#0#1~1.2", key="ü 1#0#1", run="ü 1", call="1", attempt=2, action="crop")
+    outcome = Outcome(v=VERSION, id=names.id, key=names.key, worker="w", status="empty")
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    own = Api(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    async with server:
+        await own.open()
+        await PullReporter(own, Desk()).report([Said("1", encode(outcome), headers=headers_of(names))])
+        await own.close()
+    told = {line.partition(": ")[0]: line.partition(": ")[2] for line in heads[0][1:]}
+    assert (told["Idempotency-Key"], told["Perdure-Run"], told["Perdure-Attempt"]) == ("%C3%BC%201#0#1", "%C3%BC%201", "2")
+    assert read_headers(told) == names
 
 
 async def test_deliveries_that_are_not_settled_are_never_more_than_the_slots() -> None:

@@ -187,6 +187,7 @@ class Ear:
         self.batches: list[int] = []
         self.is_away = False
         self.bytes_max: int | None = None
+        self.headers_max: int | None = None
         self.gate: asyncio.Event | None = None
 
     reports_at_once = 1
@@ -200,6 +201,8 @@ class Ear:
             raise errors.PacketTooLarge(
                 address="nodes", size=max(len(report.body) for report in reports), transport="ear", limit=self.bytes_max
             )
+        if self.headers_max is not None and any(len(str(report.headers)) > self.headers_max for report in reports):
+            raise errors.PacketTooLarge(address="nodes", size=self.headers_max + 1, transport="ear", limit=self.headers_max)
         self.batches.append(len(reports))
         for report in reports:
             self.ids.append(report.id)

@@ -1,18 +1,23 @@
 """Batches: calls that are put together, in the engine and in workers."""
 
 import asyncio
+import threading
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 import perdure
 from perdure import Batch, Registry, Retry, action, errors, workflow
 from perdure.deciders.code.authoring import Action
 from perdure.model.call import Attempt, Outcome
 from perdure.model.codec import Serializer
+from perdure.model.payload import Content
+from perdure.ports.facilities import records_of
 from perdure.testing.clock import VirtualClock
 from perdure.testing.env import Environment
+from perdure.workers.attempt import CurrentAttempt, enter
 from perdure.workers.executors import LocalPerformer
 from tests.workers.broker import attempt, settled, until
 from tests.workers.conftest import Begin
@@ -189,6 +194,62 @@ async def test_a_plain_function_gets_its_batch_in_a_thread() -> None:
     bench.begin(wanted, 2, run="b")
     await until(lambda: len(bench.outcomes) == 2)
     assert bench.values() == {"a": 2, "b": 3}
+
+
+@pytest.mark.parametrize("is_async", [True, False])
+async def test_a_batch_has_the_attempt_of_each_call_and_none_of_its_own(is_async: bool) -> None:
+    known: dict[str, tuple[str, int, bool]] = {}
+    beaten: list[tuple[str, Any]] = []
+    begun, gate = threading.Event(), threading.Event()
+
+    def insert(orders: dict[str, int]) -> dict[str, int]:
+        found = perdure.attempts()
+        assert list(found) == list(orders)
+        for at in found.values():
+            at.heartbeat(at.details)
+        with pytest.raises(errors.Unsupported, match=r"perdure.attempts\(\) has the attempt of each, by the key"):
+            perdure.attempt()
+        with pytest.raises(errors.Unsupported, match="records in a batch"):
+            records_of("records")
+        begun.set()
+        assert is_async or gate.wait(20)
+        known.update({key: (at.run, at.number, at.is_cancelled) for key, at in found.items()})
+        return {key: value + 1 for key, value in orders.items()}
+
+    async def insert_soon(orders: dict[str, int]) -> dict[str, int]:
+        return insert(orders)
+
+    function: Any = insert_soon if is_async else insert
+    wanted, bench = action(batch=Batch(calls_max=2), registry=Registry())(function), Bench()
+
+    def beat(asked: Attempt, content: Content) -> None:
+        beaten.append((asked.run, Serializer().decode(content)))
+
+    given = [structs.replace(attempt(wanted.spec, at, run=f"r{at}"), details=Serializer().encode(f"page {at}")) for at in range(2)]
+    # An action has just ended in the context in which the batch begins.
+    enter(CurrentAttempt(given[0], Serializer(), beat, clock=bench.clock))
+    performances = [bench.performer.perform(one, bench._deliver, beat) for one in given]
+    await until(begun.is_set)
+    if not is_async:
+        performances[1].cancel()
+        gate.set()
+    await until(lambda: len(bench.outcomes) == 2 and len(known) == 2)
+    assert known == {"r0#1#1": ("r0", 1, False), "r1#1#1": ("r1", 1, not is_async)}
+    await until(lambda: beaten == [("r0", "page 0"), ("r1", "page 1")])
+
+
+async def test_the_attempts_of_any_other_action_are_one_and_there_are_none_outside() -> None:
+    @action(registry=Registry())
+    async def alone() -> list[str]:
+        assert perdure.attempts()[perdure.attempt().key] is perdure.attempt()
+        return list(perdure.attempts())
+
+    bench = Bench()
+    bench.performer.perform(attempt(alone.spec, run="r"), bench._deliver, lambda _, __: None)
+    await until(lambda: bench.outcomes)
+    assert bench.values() == {"r": ["r#1#1"]}
+    with pytest.raises(errors.Unsupported, match="outside an action"):
+        perdure.attempts()
 
 
 async def test_a_call_that_is_cancelled_leaves_its_batch_and_a_batch_that_nobody_wants_is_cancelled() -> None:

@@ -8,19 +8,33 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
+from msgspec import structs
 
+from perdure import Registry, action
 from perdure.model import errors
+from perdure.model.codec import Serializer
 from perdure.ports.reporter import Report, Reporter
-from perdure.ports.transport import Packet
-from perdure.testing.clock import VirtualClock
+from perdure.ports.transport import NODES, Packet
+from perdure.testing.clock import VirtualClock, VirtualEntropy
+from perdure.wire.attempts import Sender, call_of
 from perdure.wire.encoding import encode
+from perdure.wire.headers import headers_of
 from perdure.wire.messages import VERSION, Beat, Leave
 from perdure.workers.beating import Beating, BeatOptions, BeatThread
+from perdure.workers.executors import LocalPerformer
 from perdure.workers.holdings import Beat as MadeBeat
 from perdure.workers.reporting import BATCH_MAX, Reporting, Said
 from perdure.workers.settling import Settling
+from perdure.workers.telling import TransportReporter
 from perdure.workers.watchdog import Watchdog
-from tests.workers.broker import Ear, settled, until
+from perdure.workers.worker import Surroundings, WorkerOptions, WorkerService
+from tests.workers.broker import Broker, Desk, Ear, attempt, packet_of, settled, until
+from tests.workers.conftest import begun
+
+
+@action(registry=Registry())
+async def double(number: int) -> int:
+    return 2 * number
 
 
 def said(name: str, size: int = 0) -> Said:
@@ -301,3 +315,39 @@ async def test_a_delivery_that_cannot_be_acked_does_not_hold_up_the_others(caplo
     settling.ack([BadDelivery(), BadDelivery()])
     await settling.quiet()
     assert caplog.text.count("bad was not acked") == 2
+
+
+@pytest.mark.covers("F6")
+async def test_an_outcome_travels_with_the_headers_of_its_call_and_a_beat_with_none() -> None:
+    broker, clock = Broker(), VirtualClock()
+    around = Surroundings(broker, TransportReporter(broker), LocalPerformer(clock, Serializer(), 8), clock, VirtualEntropy())
+    worker = WorkerService(around, [double.spec], WorkerOptions(name="w", slots=1))
+    await worker.open()
+    sender = Sender(namespace="shop", lease_ms=10_000)
+    calls = [call_of(attempt(double.spec, 2, run="order 1%ü", number=number), sender, sent_us=0) for number in (1, 2)]
+    # A trace that somebody else has begun goes on in what is said of its call.
+    calls[1] = structs.replace(calls[1], trace=f"00-{'a' * 32}-{'b' * 16}-01")
+    for call in calls:
+        await Desk(broker).put(double.spec, packet_of(call))
+    await until(lambda: sum("outcome/" in packet.id for packet in broker.queue(NODES)) == 2)
+    said = {packet.id: packet for packet in broker.queue(NODES)}
+    for call in calls:
+        headers = said.pop(f"outcome/{call.id}/{worker.id}").headers
+        assert headers == headers_of(call)
+        assert (headers["traceparent"], headers["perdure-run"]) == (call.trace, "order%201%25%C3%BC")
+    assert said
+    assert all(not packet.headers for packet in said.values())
+    closing = asyncio.create_task(worker.close())
+    while not closing.done():
+        await settled()
+        clock.move_to(clock.now_us() + 500_000)
+    await closing
+
+
+async def test_an_outcome_that_is_too_large_is_replaced_by_one_without_headers() -> None:
+    """They may be what was too large."""
+    async with begun(double) as stage:
+        stage.ear.headers_max = 10
+        await stage.desk.ask(double.spec, 2, run="r" * 100)
+        await until(lambda: stage.ear.outcomes)
+        assert stage.ear.outcomes[0].status == "error"

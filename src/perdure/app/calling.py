@@ -11,7 +11,7 @@ from perdure.app.transports import make_transport, scheme_of
 from perdure.callbacks.performer import CallbackPerformer
 from perdure.config import settings
 from perdure.model.codec import Serializer
-from perdure.model.errors import Unavailable
+from perdure.model.errors import PerdureError, Unavailable
 from perdure.model.limits import Limits
 from perdure.permits.performer import LimitedPerformer
 from perdure.permits.turnstile import Place
@@ -32,6 +32,8 @@ logger = logging.getLogger("perdure")
 
 PAUSE_FIRST_US = 200_000
 PAUSE_MAX_US = 10_000_000
+FIRST_TRY_S = 2.0
+"""A node waits so long for a broker's first answer before it begins."""
 
 
 class Outfit(Struct, frozen=True):
@@ -94,25 +96,49 @@ class Calling:
         return None if self._performer is None else self._performer.hear(told)
 
     async def open(self) -> None:
-        """Brokers are being connected to; one that is away is tried again until it is there."""
-        for scheme, transport in self._brokers.items():
-            self._opening.append(asyncio.get_running_loop().create_task(self._open(scheme, transport)))
+        """Brokers are connected, or being connected to: one that is away is tried again until it is there. Raises `InvalidOption` for one
+        that refuses at once what its URL says.
+        """
+        if not self._brokers:
+            return
+        loop = asyncio.get_running_loop()
+        first: list[asyncio.Future[None]] = [loop.create_future() for _ in self._brokers]
+        for (scheme, transport), tried in zip(self._brokers.items(), first, strict=True):
+            self._opening.append(loop.create_task(self._open(scheme, transport, tried)))
+        # A broker that does not even refuse holds up nobody: the others, and what needs no broker, go on.
+        done, late = await asyncio.wait(first, timeout=FIRST_TRY_S)
+        for tried in late:
+            tried.cancel()
+        for error in [tried.exception() for tried in done]:
+            if error is not None:
+                raise error
 
-    async def _open(self, scheme: str, transport: Transport) -> None:
-        pause_us = PAUSE_FIRST_US
+    async def _open(self, scheme: str, transport: Transport, tried: "asyncio.Future[None]") -> None:
+        pause_us, complaint = PAUSE_FIRST_US, ""
         while True:
             try:
-                await transport.open()
-                reporter = StoreReporter(self._store, self._clock, inline_max=self._inline_max, transport=scheme)
-                hearing = Hearing(transport, self, reporter)
-                await hearing.open()
-                self._hearings.append(hearing)
-            except Unavailable as error:
-                logger.warning("%s", error)
-                await pause(self._clock, pause_us)
-                pause_us = min(2 * pause_us, PAUSE_MAX_US)
+                await self._connect(scheme, transport)
+            except PerdureError as error:
+                if not isinstance(error, Unavailable) and not tried.done():
+                    tried.set_exception(error)
+                    return
+                complaint = _complain(error, complaint)
             else:
-                return
+                if complaint:
+                    logger.info("the transport %s is there", transport.name)
+                break
+            finally:
+                if not tried.done():
+                    tried.set_result(None)
+            await pause(self._clock, pause_us)
+            pause_us = min(2 * pause_us, PAUSE_MAX_US)
+
+    async def _connect(self, scheme: str, transport: Transport) -> None:
+        await transport.open()
+        reporter = StoreReporter(self._store, self._clock, inline_max=self._inline_max, transport=scheme)
+        hearing = Hearing(transport, self, reporter)
+        await hearing.open()
+        self._hearings.append(hearing)
 
     async def close(self) -> None:
         """Nothing is sent or heard any more."""
@@ -127,3 +153,11 @@ class Calling:
             await caller.close()
         for transport in self._transports().values():
             await transport.close()
+
+
+def _complain(error: PerdureError, before: str) -> str:
+    """Log what is wrong, once for as long as it is the same; gives it."""
+    said = str(error)
+    level = logging.DEBUG if said == before else logging.WARNING if isinstance(error, Unavailable) else logging.ERROR
+    logger.log(level, "not connected, and tried again until it is: %s", said)
+    return said

@@ -5,7 +5,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -18,10 +18,13 @@ from perdure.cli.loading import actions_of, load
 from perdure.cli.log_lines import log_to_stderr
 from perdure.cli.wording import plural
 from perdure.config import settings
+from perdure.model.errors import Unavailable
 
 logger = logging.getLogger("perdure.worker")
 
 DEFAULT_QUEUE = "default"
+PAUSE_FIRST_S = 0.2
+PAUSE_MAX_S = 5.0
 
 
 @Parameter(name="*")
@@ -56,6 +59,7 @@ _DUTY = Duty()
 def worker(*files: str, duty: Duty = _DUTY) -> Exit:
     """Perform the actions of these files for the nodes behind --connect. Nodes need not be restarted for it.
 
+    A broker, database or API that is away is tried again until it is there; one that refuses the credentials ends the worker at once.
     SIGTERM or Ctrl-C: nothing new is taken, attempts under way end and are reported, exit code 0. A second one: at once.
 
     Parameters
@@ -70,7 +74,7 @@ def worker(*files: str, duty: Duty = _DUTY) -> Exit:
         raise CommandEnds(Exit.USAGE, "perdure worker: where do calls come from? Give --connect URL, or set PERDURE_CONNECT")
     actions = _actions(files, duty.queue)
     log_to_stderr(is_quiet=duty.quiet)
-    code = run_loop(lambda: _Session(_worker(url, actions, duty), actions).run(), duty.loop)
+    code = run_loop(lambda: _Session(lambda: _worker(url, actions, duty), actions).run(), duty.loop)
     if code is not Exit.OK:
         # Threads of plain actions cannot be stopped, and the interpreter would wait for them.
         sys.stderr.flush()
@@ -107,10 +111,10 @@ def _worker(url: str, actions: Sequence[Action[..., Any]], duty: Duty) -> Worker
 
 
 class _Session:
-    """One worker, from its opening to the end of its drain."""
+    """One worker, from its opening to the end of its drain. ``make`` is called for each try to open one."""
 
-    def __init__(self, worker: Worker, actions: Sequence[Action[..., Any]]) -> None:
-        self._worker = worker
+    def __init__(self, make: Callable[[], Worker], actions: Sequence[Action[..., Any]]) -> None:
+        self._make = make
         self._actions = actions
         self._stop = asyncio.Event()
 
@@ -118,19 +122,33 @@ class _Session:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal, number)
-        opening, stopping = asyncio.create_task(self._worker.open()), asyncio.create_task(self._stop.wait())
+        opening, stopping = asyncio.create_task(self._opened()), asyncio.create_task(self._stop.wait())
         try:
             await asyncio.wait({opening, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if not opening.done():
-                return Exit.TERMINATED
-            await opening
-            logger.info("worker %s performs %s for %s", self._worker.id, self._names(), self._worker.place)
+                logger.info("stopped before it was connected")
+                return Exit.OK
+            worker = await opening
+            logger.info("worker %s performs %s for %s", worker.id, self._names(), worker.place)
             await stopping
-            return await self._close()
+            return await self._close(worker)
         finally:
             opening.cancel()
             stopping.cancel()
             await asyncio.gather(opening, stopping, return_exceptions=True)
+
+    async def _opened(self) -> Worker:
+        """Whoever is not there yet is tried again until it is; what can never be is raised."""
+        pause_s, complaint = PAUSE_FIRST_S, ""
+        while True:
+            try:
+                return await self._make().open()
+            except Unavailable as error:
+                level = logging.DEBUG if str(error) == complaint else logging.WARNING
+                logger.log(level, "not connected yet, and tried again until it is: %s", error)
+                complaint = str(error)
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, PAUSE_MAX_S)
 
     def _names(self) -> str:
         return ", ".join(sorted(f"{action.spec.name} ({action.spec.queue or DEFAULT_QUEUE})" for action in self._actions))
@@ -142,9 +160,9 @@ class _Session:
             os._exit(128 + number)
         self._stop.set()
 
-    async def _close(self) -> Exit:
-        running = self._worker.running
+    async def _close(self, worker: Worker) -> Exit:
+        running = worker.running
         logger.info("draining: %s under way; stop again to end at once", plural(running, "attempt"))
-        left = await self._worker.close()
+        left = await worker.close()
         logger.info("stopped%s", f" with {plural(left, 'attempt')} given up, to be made again elsewhere" if left else "")
         return Exit.UNAVAILABLE if left else Exit.OK

@@ -1,6 +1,6 @@
 """The reporter: the way from a worker back to the nodes, over a broker or straight into the store."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from perdure.model.ids import CallKey
@@ -27,6 +27,11 @@ class Report(Protocol):
     @property
     def key(self) -> CallKey | None:
         """The call that an outcome is for; ``None`` for what concerns the worker."""
+        ...
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What travels beside an outcome: the headers of its call, `perdure.wire.headers`. Empty for what concerns the worker."""
         ...
 
 

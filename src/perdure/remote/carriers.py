@@ -1,11 +1,12 @@
 """How calls leave: through a queue, from which some worker takes them, or straight to a service, whose answer is the outcome."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Protocol
 
-from perdure.model.errors import PerdureError, Unavailable
+from perdure.model.errors import PerdureError, RequestFailed, Unavailable
 from perdure.model.failure import failure_of
 from perdure.model.registry import ActionRecord
 from perdure.ports.transport import Packet, Transport, worker_address
@@ -14,6 +15,8 @@ from perdure.wire.attempts import error_of
 from perdure.wire.encoding import JSON, encode
 from perdure.wire.headers import headers_of, names_of
 from perdure.wire.messages import VERSION, Call, Cancel, Outcome
+
+logger = logging.getLogger("perdure.remote")
 
 Hear = Callable[[Outcome], object]
 
@@ -125,8 +128,8 @@ class DirectCarrier:
     async def _perform(self, route: Route, call: Call, hear: Hear) -> None:
         try:
             outcome = await self._caller.perform(call, route.address, route.record)
-        except PerdureError as error:
-            outcome = failed(call, route, error)
+        except Exception as error:
+            outcome = failed(call.id, call.key, route, error)
         if outcome is not None:
             hear(outcome)
 
@@ -147,8 +150,14 @@ class DirectCarrier:
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
 
-def failed(call: Call, route: Route, error: PerdureError) -> Outcome:
-    """Give the outcome of a call that did not get through; it is final unless trying again may mend it."""
+def failed(id: str, key: str, route: Route, error: Exception) -> Outcome:
+    """Give the outcome of an attempt that did not get through; it is final unless trying again may mend it.
+
+    What is none of our errors is a driver's, or a mistake: it is logged with its place, and may be better the next time.
+    """
+    if not isinstance(error, PerdureError):
+        logger.error("%s could not be sent to %s", id, route.address, exc_info=error)
+        error = RequestFailed(asked=f"Sending the call to {route.address}", found=f"{type(error).__name__}: {error}")
     failure = failure_of(error, is_final=not isinstance(error, Unavailable))
     types = [f"{kind.__module__}:{kind.__qualname__}" for kind in type(error).__mro__[:-1]]
-    return Outcome(v=VERSION, id=call.id, key=call.key, worker=route.address, status="error", error=error_of(failure, types))
+    return Outcome(v=VERSION, id=id, key=key, worker=route.address, status="error", error=error_of(failure, types))

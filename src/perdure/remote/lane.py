@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 
-from perdure.model.errors import NoHandlers, TooLarge, Unavailable
+from perdure.model.errors import NoHandlers, Unavailable
 from perdure.model.line import FairLine
 from perdure.ports.clock import Clock, pause
 from perdure.remote.carriers import Carrier, Hear, failed
@@ -99,16 +99,28 @@ class Lane:
         return True
 
     async def _deliver(self, taken: Sequence[RemotePerformance], route: Route) -> None:
-        """They are on their way, or refused for their size: one that cannot be carried holds up nobody."""
-        calls = [self._write(entry, route) for entry in taken]
+        """They are on their way, or have failed: one that cannot be written or carried holds up nobody. Raises `Unavailable`."""
+        calls = []
+        for entry in taken:
+            try:
+                calls.append(self._write(entry, route))
+            except Exception as error:
+                self._hear(failed(entry.id, entry.attempt.key, route, error))
+        if calls:
+            await self._send(calls, route)
+
+    async def _send(self, calls: Sequence[Call], route: Route) -> None:
         try:
             await self._carrier.send(route, calls, self._hear)
-        except TooLarge as error:
-            if len(taken) > 1:
-                for entry in taken:
-                    await self._deliver([entry], route)
-            else:
-                self._hear(failed(calls[0], route, error))
+        except Unavailable:
+            raise
+        except Exception as error:
+            if len(calls) == 1:
+                self._hear(failed(calls[0].id, calls[0].key, route, error))
+                return
+            # Which one it was, an error of a driver does not say.
+            for call in calls:
+                await self._send([call], route)
 
     def _take_back(self, taken: Sequence[RemotePerformance], error: Unavailable) -> None:
         if self.trouble is None and not isinstance(error, NoHandlers):

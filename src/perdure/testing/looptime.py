@@ -18,7 +18,7 @@ from perdure.workers import attempt as attempts
 
 def is_in_attempt() -> bool:
     """Tell whether this code was called by an action that an engine runs."""
-    return attempts.current_attempt() is not None
+    return attempts.is_in_action()
 
 
 class VirtualTimer:

@@ -1,8 +1,8 @@
 """What an action may know and say while it runs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from perdure.model import errors
 from perdure.model.call import Attempt
@@ -13,7 +13,7 @@ from perdure.model.payload import Content
 from perdure.model.retry import GiveUp
 from perdure.model.retry import RetryAfter as RetryAfter  # Journals name both by this module, too.
 from perdure.ports.clock import Clock
-from perdure.ports.facilities import facilities_if_any, provide
+from perdure.ports.facilities import Together, facilities_if_any, provide, together_if_any
 from perdure.ports.records import Records
 
 
@@ -103,9 +103,17 @@ def enter(current: CurrentAttempt) -> None:
     provide(current)
 
 
+def enter_batch(each: Mapping[CallKey, CurrentAttempt]) -> None:
+    """The attempts are those of this context."""
+    provide(Together(each))
+
+
 def attempt() -> CurrentAttempt:
-    """Inside an action: the attempt that is running. Raises `Unsupported` elsewhere."""
+    """Inside an action: the attempt that is running. Raises `Unsupported` elsewhere, and in a batch, which has `attempts`."""
     current = current_attempt()
+    if current is None and together_if_any() is not None:
+        why = "a batch performs many calls at once; perdure.attempts() has the attempt of each, by the key that its input has"
+        raise errors.Unsupported(what="perdure.attempt() in a batch", why=why)
     if current is None:
         raise errors.Unsupported(
             what="perdure.attempt() outside an action", why="there is no attempt; call it from an action that the engine runs"
@@ -113,7 +121,23 @@ def attempt() -> CurrentAttempt:
     return current
 
 
+def attempts() -> Mapping[CallKey, CurrentAttempt]:
+    """Inside an action: the attempts that are running by the keys of their calls, those of its input in a batch, else one. Raises
+    `Unsupported` elsewhere.
+    """
+    together = together_if_any()
+    if together is not None:
+        return cast(Mapping[CallKey, CurrentAttempt], together.each)
+    current = attempt()
+    return {current.key: current}
+
+
+def is_in_action() -> bool:
+    """Tell whether an attempt, or a batch of them, is running in this context."""
+    return current_attempt() is not None or together_if_any() is not None
+
+
 def current_attempt() -> CurrentAttempt | None:
-    """Give the attempt that is running in this context, ``None`` outside an action."""
+    """Give the attempt that is running in this context, ``None`` outside an action and in a batch."""
     found = facilities_if_any()
     return found if isinstance(found, CurrentAttempt) else None

@@ -117,6 +117,8 @@ class LocalPerformer:
         if attempt.spec.is_transactional:
             performance.task = asyncio.Task(self._run_in_transaction(performance), loop=loop)
         elif attempt.spec.batch is not None:
+            if not attempt.spec.is_async:
+                current.report_through(partial(_report, loop, beat))
             performance.task = asyncio.Task(self._run_in_batch(performance), loop=loop)
         elif attempt.spec.is_async:
             # Made directly: the loop's create_task costs as much again as the task.
@@ -192,7 +194,7 @@ class LocalPerformer:
     async def _run_in_batch(self, performance: LocalPerformance) -> None:
         try:
             args, kwargs = self._arguments(performance.attempt)
-            value = await self._batches.join(performance.attempt, next(iter((*args, *kwargs.values()))))
+            value = await self._batches.join(performance.attempt, performance.current, next(iter((*args, *kwargs.values()))))
             outcome = self._success(performance, value)
         except asyncio.CancelledError as error:
             outcome = self._cancelled(performance, error)

@@ -2,10 +2,10 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Final
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from perdure.model.call import Attempt
 from perdure.model.payload import Content
@@ -23,6 +23,7 @@ ENDED_BYTES_MAX: Final = 16 * 1024 * 1024
 class Holding(Struct, eq=False):
     """An attempt that came. ``deliveries``: those that are not settled. ``performance``: once it was begun. ``is_told``: a node knows that
     it is here. ``is_over``: it has ended. ``details``: what it reported last; ``told_details``: the last of it that a node knows.
+    ``headers``: those of its call, which travel beside its outcome.
     """
 
     id: str
@@ -34,6 +35,7 @@ class Holding(Struct, eq=False):
     is_over: bool = False
     details: Content | None = None
     told_details: Content | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class Holdings:

@@ -5,7 +5,7 @@ A delivery is acked when the nodes know what became of it: its outcome, or, afte
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
@@ -22,6 +22,7 @@ from perdure.ports.performer import Performer
 from perdure.ports.transport import Delivery, Handler
 from perdure.wire.attempts import attempt_of, wire_outcome
 from perdure.wire.encoding import JSON, decode, encode
+from perdure.wire.headers import headers_of
 from perdure.wire.messages import AnyWireMessage, Call, Cancel
 from perdure.workers.holdings import BeatMaker, Holding, Holdings
 from perdure.workers.receipts import Receipts
@@ -101,7 +102,8 @@ class Intake:
         elif self.is_stopped:
             return False
         else:
-            self._place(Holding(message.id, attempt_of(message, spec), self._duties.clock.now_us(), [delivery]))
+            attempt, now_us = attempt_of(message, spec), self._duties.clock.now_us()
+            self._place(Holding(message.id, attempt, now_us, [delivery], headers=headers_of(message)))
         return True
 
     def _join(self, known: Holding, delivery: Delivery) -> None:
@@ -133,7 +135,7 @@ class Intake:
             self._begin(holding)
 
     def _on_outcome(self, holding: Holding, attempt: Attempt, outcome: Outcome) -> None:
-        said = self._said(holding.id, outcome)
+        said = self._said(holding.id, holding.headers, outcome)
         self._holdings.end(holding, said)
         self._report(said, holding.id, holding.deliveries)
         self.fill()
@@ -142,10 +144,10 @@ class Intake:
         if not self._holdings.under_way:
             self._is_idle.set()
 
-    def _said(self, id: str, outcome: Outcome) -> Said:
+    def _said(self, id: str, headers: Mapping[str, str], outcome: Outcome) -> Said:
         message = wire_outcome(id, outcome, worker=self._worker)
         content_type = self._duties.content_type
-        return Said(f"outcome/{id}/{self._worker}", encode(message, content_type), CallKey(message.key), content_type)
+        return Said(f"outcome/{id}/{self._worker}", encode(message, content_type), CallKey(message.key), content_type, headers)
 
     def _report(self, said: Said, id: str, deliveries: list[Delivery]) -> None:
         self._duties.reporting.put(said, partial(self._arrived, deliveries), partial(self._too_large, id))
@@ -156,7 +158,8 @@ class Intake:
         self.fill()
 
     def _too_large(self, id: str, error: TooLarge) -> Said:
-        return self._said(id, Outcome(failure=failure_of(error, is_final=True), error_types=error_types(error)))
+        # The headers may be what was too large.
+        return self._said(id, {}, Outcome(failure=failure_of(error, is_final=True), error_types=error_types(error)))
 
     def _tell(self, due: list[Holding]) -> None:
         """The nodes learn that these are under way here, and then their deliveries are acked."""

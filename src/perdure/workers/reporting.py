@@ -3,10 +3,10 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from perdure.model.duration import MICROSECONDS
 from perdure.model.errors import PerdureError, TooLarge, Unavailable
@@ -24,12 +24,13 @@ PAUSE_MAX_US: Final = 5 * MICROSECONDS
 
 
 class Said(Struct, frozen=True):
-    """A report: an encoded message. ``key``: the call that an outcome is for."""
+    """A report: an encoded message. ``key``: the call that an outcome is for. ``headers``: those of its call."""
 
     id: str
     body: bytes
     key: CallKey | None = None
     content_type: str = JSON
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class _Entry(Struct):

@@ -19,4 +19,4 @@ class TransportReporter:
 
     async def report(self, reports: Sequence[Report]) -> None:
         """As the port says."""
-        await self._transport.send(NODES, [Packet(report.id, report.body, report.content_type) for report in reports])
+        await self._transport.send(NODES, [Packet(report.id, report.body, report.content_type, report.headers) for report in reports])

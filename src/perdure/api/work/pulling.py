@@ -4,11 +4,11 @@ leaves the queue only once the registry says who has it, and a worker that does 
 
 import contextlib
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 import msgspec
-from msgspec import UNSET, Raw, Struct, UnsetType, structs
+from msgspec import UNSET, Raw, Struct, UnsetType, field, structs
 
 from perdure.api.problems import Refusal
 from perdure.api.waiting import Waiting
@@ -42,6 +42,7 @@ class Said(Struct, frozen=True):
     body: bytes
     key: CallKey | None = None
     content_type: str = JSON
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class Wanted(Struct, frozen=True, kw_only=True):

@@ -34,6 +34,13 @@ def is_worth_repeating(error: BaseException) -> bool:
     return state_of(error) in _DEADLOCK
 
 
+def is_refusal(error: BaseException) -> bool:
+    """Tell whether the server does not know such a user, password or database. While a server is exchanged it may say so and mean it not:
+    whoever is connected already goes on trying.
+    """
+    return state_of(error)[:2] in ("28", "3D")
+
+
 def ends_connection(error: BaseException) -> bool:
     """Tell whether the connection is of no more use: it is gone, or it leads to a server that may not write."""
     state = state_of(error)

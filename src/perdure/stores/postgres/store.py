@@ -24,6 +24,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
 
 from perdure.model.durability import Durability
+from perdure.model.errors import InvalidOption, StoreUnavailable
 from perdure.model.ids import RunId
 from perdure.model.retention import Outdated
 from perdure.model.run import RunRow, Transition
@@ -32,6 +33,7 @@ from perdure.ports.records import Record, RecordChange
 from perdure.ports.store import Batch, Hint, InboxItem, Loaded, Reply, RunQuery, Survey, Traits
 from perdure.ports.transport import Packet
 from perdure.stores.postgres.cluster import Cluster
+from perdure.stores.postgres.failures import is_refusal
 from perdure.stores.postgres.guests import guest_of
 from perdure.stores.postgres.leases import Leases
 from perdure.stores.postgres.link import Link
@@ -96,8 +98,11 @@ class PostgresStore:
             await self._leasing.open()
             self._keeping.open_when_asked()
             self._taking.open_when_asked()
-        except BaseException:
+        except BaseException as error:
             await self._end()
+            if isinstance(error, StoreUnavailable) and error.__cause__ is not None and is_refusal(error.__cause__):
+                option = f"the user, password or database of the store {self.name}"
+                raise InvalidOption(option=option, found=f"refused ({error.__cause__})", expected="those of the server") from error
             raise
         self._traits = _traits(partitions)
         self._news.open()

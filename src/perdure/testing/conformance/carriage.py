@@ -8,9 +8,11 @@ import pytest
 from perdure.model.errors import NoHandlers, PacketTooLarge
 from perdure.ports.transport import NODES, Transport, calls_address, worker_address
 from perdure.testing.conformance.transport_harness import A, B, Hand, TransportHarness, carried, numbered, packet, skip_unless
+from perdure.wire.headers import CallNames, headers_of, read_headers
 
 _LARGE = 1_000_000
 _BEYOND_MAX = 256 * 1024 * 1024
+_RUN_CHARS = 255
 
 
 class CarriagePromises(TransportHarness):
@@ -42,6 +44,21 @@ class CarriagePromises(TransportHarness):
         await transport.send(A, sent)
         await self.gets(hand, len(sent))
         assert sorted(hand.packets, key=texts_of) == sorted(sent, key=texts_of)
+
+    @carried
+    async def test_the_id_of_a_packet_is_its_own_whatever_its_headers_call_it(self, transport: Transport) -> None:
+        hand = Hand()
+        await transport.handle(A, hand, slots=100)
+        runs = ["order 1", "ü→ 🜚", "100%", "%41", "a%20b c", "r" * 300, "ü" * _RUN_CHARS]
+        names = [CallNames(id=f"{run}#0#1~1.1", key=f"{run}#0#1", run=run, call="1", attempt=1, action="a") for run in runs]
+        # An outcome's packet has another id than the attempt that its headers name.
+        sent = [packet(id, headers=headers_of(one)) for one in names for id in (one.id, f"outcome/{one.id}/w ü")]
+        await transport.send(A, sent)
+        await self.gets(hand, len(sent))
+        assert {got.id: dict(got.headers) for got in hand.packets} == {one.id: dict(one.headers) for one in sent}
+        assert [read_headers(got.headers) for got in sorted(hand.packets, key=texts_of)] == [
+            read_headers(one.headers) for one in sorted(sent, key=texts_of)
+        ]
 
     @carried
     async def test_bodies_of_any_bytes_arrive_as_they_were(self, transport: Transport) -> None:

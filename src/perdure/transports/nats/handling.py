@@ -14,7 +14,7 @@ from perdure.transports.handling import BrokerHandling, Bury, Held
 from perdure.transports.link import Link
 from perdure.transports.nats.connection import NatsConnection, client_errors, header
 from perdure.transports.nats.messages import deliveries_of, is_packet, packet_of
-from perdure.transports.nats.streams import Lane, Place
+from perdure.transports.nats.streams import ACK_WAIT_USUAL_S, Lane, Place
 
 logger = logging.getLogger("perdure.transports")
 
@@ -24,6 +24,8 @@ _PULL_GRACE_S: Final = 5.0
 _MAKE_AGAIN_S: Final = 0.5
 _NO_RESPONDERS: Final = "503"
 _DELETED: Final = "Deleted"
+BEATS: Final = 3
+"""So often within the wait for acks the server is told of what is held."""
 _PULLS_MAX: Final = 4
 """About how many pulls of one handling wait at the server at a time."""
 
@@ -87,7 +89,8 @@ class NatsHandling(BrokerHandling[str]):
     async def _keep(self) -> None:
         """Pulls when there is room, and keeps what is held."""
         loop = asyncio.get_running_loop()
-        beat_s = self._place.ack_wait_s / 3
+        # The consumer is everybody's: one with a shorter ack_wait than this may have made it last.
+        beat_s = min(self._place.ack_wait_s, ACK_WAIT_USUAL_S) / BEATS
         beat_at = loop.time() + beat_s
         while True:
             try:

@@ -12,7 +12,8 @@ from nats.aio.msg import Msg
 from perdure.ports.transport import Packet
 
 MESSAGE_ID: Final = "Nats-Msg-Id"
-_ID: Final = "perdure-id"
+_ID: Final = "perdure-packet"
+"""The packet's own id where duplicates are found by another; not ``perdure-id``, in which senders name the attempt, percent-encoded."""
 _CONTENT_TYPE: Final = "Content-Type"
 _PRIORITY: Final = "perdure-priority"
 _QUOTED: Final = "perdure-quoted"

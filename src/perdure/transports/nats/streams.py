@@ -12,6 +12,7 @@ from perdure.transports.place import Options, check_scheme
 
 _PLAIN: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_")
 _TOKEN_MAX: Final = 160
+ACK_WAIT_USUAL_S: Final = 10.0
 _WORKERS: Final = worker_address("")
 _WORKER_UNUSED_S: Final = 300.0
 _WAITING_MAX: Final = 8_192
@@ -74,7 +75,7 @@ def place_of(url: str) -> Place:
         replicas=options.number("replicas", 1),
         packets_max=options.number("packets_max", 1_000_000),
         dedupe_s=options.seconds("dedupe", 20),
-        ack_wait_s=options.seconds("ack_wait", 30),
+        ack_wait_s=options.seconds("ack_wait", ACK_WAIT_USUAL_S),
         connect_timeout_s=options.seconds("connect_timeout", 10),
         answer_timeout_s=options.seconds("answer_timeout", 10),
     )

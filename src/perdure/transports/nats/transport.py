@@ -15,7 +15,8 @@ limits
     `TransportUnavailable`. 4,000 packets unanswered at a time. Priorities are carried, not sorted by.
 options
     In the URL ``nats://USER:PASSWORD@HOST:4222?…``: ``prefix`` (perdure), ``storage`` (file or memory), ``replicas`` (1), ``packets_max``
-    (1,000,000), ``dedupe`` (20) and ``ack_wait`` (30) in seconds; a stream keeps what it was made with. ``connect_timeout`` and
+    (1,000,000), ``dedupe`` (20) and ``ack_wait`` (10) in seconds; a stream keeps what it was made with, its consumer has the
+    ``ack_wait`` of whoever handled last. ``connect_timeout`` and
     ``answer_timeout`` in seconds (10). ``credentials`` and ``nkey`` name files, and so do ``cafile``, ``certfile`` and ``keyfile`` for TLS.
 """
 

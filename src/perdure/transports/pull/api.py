@@ -1,5 +1,6 @@
 """Requests to the API, and what their answers mean: come again, mend the token, or no."""
 
+from collections.abc import Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -64,17 +65,19 @@ class Api:
         if client is not None:
             await client.aclose()
 
-    async def ask(self, method: str, path: str, body: bytes | None = None, *, wait_s: float = 0.0) -> bytes:
-        """Give the answer's body. ``wait_s``: how long the server may wait before it answers.
+    async def ask(
+        self, method: str, path: str, body: bytes | None = None, *, wait_s: float = 0.0, headers: Mapping[str, str] | None = None
+    ) -> bytes:
+        """Give the answer's body. ``wait_s``: how long the server may wait before it answers. ``headers``: besides its own.
 
         Raises `TransportUnavailable`, `InvalidOption` for a token that does not count, and `Refused`.
         """
         if self._client is None:
             raise TransportUnavailable(transport=self.name, problem="it is not open")
-        headers = {} if body is None else {"content-type": JSON}
+        told = {**(headers or {}), **({} if body is None else {"content-type": JSON})}
         timeout = httpx.Timeout(ANSWER_S + wait_s, connect=CONNECT_S)
         try:
-            answer = await self._client.request(method, f"{self.name}/v1/{path}", content=body, headers=headers, timeout=timeout)
+            answer = await self._client.request(method, f"{self.name}/v1/{path}", content=body, headers=told, timeout=timeout)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise TransportUnavailable(transport=self.name, problem=str(error) or type(error).__name__) from error
         except RuntimeError as error:  # The client was closed meanwhile.

@@ -12,10 +12,14 @@ from aiormq.abc import DeliveredMessage
 
 from perdure.ports.transport import REASON_HEADER, Packet
 
+HEADERS_BYTES_MAX: Final = 65_536
+"""Properties travel in one frame, and a larger one than the broker takes (usually 131,072 bytes) costs the connection."""
 _SHORT_BYTES_MAX: Final = 255
+_ENTRY_BYTES: Final = 6
 _PRIORITY_MAX: Final = 255
 _TRANSIENT, _PERSISTENT = 1, 2
-_ID: Final = "perdure-id"
+_ID: Final = "perdure-packet"
+"""The packet's own id where no property holds it; not ``perdure-id``, in which senders name the attempt, percent-encoded."""
 _CONTENT_TYPE: Final = "perdure-content-type"
 _PRIORITY: Final = "perdure-priority"
 _RUN: Final = "perdure-run"
@@ -50,6 +54,12 @@ def properties_of(packet: Packet, *, is_lasting: bool) -> "aiormq.spec.Basic.Pro
     )
 
 
+def header_bytes(packet: Packet) -> int:
+    """Give about how many bytes the properties of the message of a packet take."""
+    texts = (packet.id, packet.content_type, *packet.headers, *packet.headers.values())
+    return sum(_size(text) for text in texts) + _ENTRY_BYTES * len(packet.headers)
+
+
 def packet_of(message: DeliveredMessage) -> Packet:
     """Give the packet of a message, whoever published it."""
     properties = message.header.properties
@@ -74,7 +84,11 @@ def deliveries_of(message: DeliveredMessage) -> int:
 
 
 def _fits(text: str) -> bool:
-    return bool(text) and len(text.encode("utf-8", "surrogatepass")) <= _SHORT_BYTES_MAX
+    return bool(text) and _size(text) <= _SHORT_BYTES_MAX
+
+
+def _size(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 
 
 def _is_brokers(name: str) -> bool:

@@ -11,7 +11,7 @@ from perdure.model.errors import InvalidOption, NoHandlers, PacketTooLarge, Tran
 from perdure.ports.transport import DEAD, Packet
 from perdure.transports.link import Link, Lost
 from perdure.transports.rabbitmq.connection import RabbitMQConnection, client_errors, connect
-from perdure.transports.rabbitmq.messages import properties_of
+from perdure.transports.rabbitmq.messages import HEADERS_BYTES_MAX, header_bytes, properties_of
 from perdure.transports.rabbitmq.queues import Place, Queue, queue_of
 
 _UNCONFIRMED_MAX: Final = 1_000
@@ -45,9 +45,9 @@ class Publisher:
     async def send(self, address: str, packets: Sequence[Packet]) -> None:
         """All of them are confirmed; raises as `perdure.ports.transport.Transport.send`."""
         for packet in packets:
-            if len(packet.body) > self._place.packet_bytes_max:
-                limit = self._place.packet_bytes_max
-                raise PacketTooLarge(address=address, size=len(packet.body), transport=self._place.name, limit=limit)
+            self._check_size(address, len(packet.body), self._place.packet_bytes_max)
+            # A letter has the reason besides.
+            self._check_size(address, header_bytes(packet), HEADERS_BYTES_MAX if address != DEAD else 2 * HEADERS_BYTES_MAX)
         queue = queue_of(self._place, address)
         for at in range(0, len(packets), _UNCONFIRMED_MAX):
             sending = self._link.current()
@@ -58,6 +58,10 @@ class Publisher:
                     raise NoHandlers(address=address, transport=self._place.name) from result
                 if isinstance(result, BaseException):
                     raise result
+
+    def _check_size(self, address: str, size: int, limit: int) -> None:
+        if size > limit:
+            raise PacketTooLarge(address=address, size=size, transport=self._place.name, limit=limit)
 
     async def _publish(self, channel: aiormq.Channel, queue: Queue, packet: Packet) -> PublishError | None:
         async with self._window:

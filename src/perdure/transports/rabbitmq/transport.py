@@ -9,9 +9,10 @@ delivery
     (`NoHandlers`). The queue of one worker is a classic one that goes when it was unused for five minutes; its packets do not survive a
     restart. ``slots`` is the prefetch of the consumer. Dead letters keep id, body and headers.
 limits
-    A body: ``packet_bytes_max`` (16 MiB; the broker's own limit is ``max_message_size``). A queue: ``packets_max`` packets, then `send`
-    raises `TransportUnavailable`. ``slots``: 65,535 a handling. 1,000 packets unconfirmed at a time. Priorities are carried; quorum queues
-    of RabbitMQ before 4.0 do not sort by them. Where a delivery is not settled for 30 minutes, the broker closes the channel.
+    A body: ``packet_bytes_max`` (16 MiB; the broker's own limit is ``max_message_size``). An id with its headers: 64 KiB. A queue:
+    ``packets_max`` packets, then `send` raises `TransportUnavailable`. ``slots``: 65,535 a handling. 1,000 packets unconfirmed at a time.
+    Priorities are carried; quorum queues of RabbitMQ before 4.0 do not sort by them. Where a delivery is not settled for 30 minutes, the
+    broker closes the channel.
 options
     In the URL ``amqp://USER:PASSWORD@HOST:5672/VHOST?…``: ``prefix`` (perdure), ``packet_bytes_max``, ``packets_max`` (1,000,000) and
     ``queues_expire`` (0: never; else seconds without use after which a queue goes with its packets; a queue keeps what it was declared
