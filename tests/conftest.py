@@ -124,6 +124,12 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return stores.url_of(request.param, tmp_path, lambda: str(request.getfixturevalue("renewed_postgres_url")))
 
 
+@pytest.fixture(params=stores.ON_DISK)
+def disk_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Give the URL of each store that outlives its process, as new."""
+    return stores.url_of(request.param, tmp_path, lambda: str(request.getfixturevalue("renewed_postgres_url")))
+
+
 @pytest.fixture(params=stores.EVERY)
 def any_store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     """Each store in turn, as new, and closed."""

@@ -12,7 +12,13 @@ from tests.engine.stores import in_a_file
 from tests.postgres import execute
 
 EVERY = ("memory", "sqlite", "postgres")
+ON_DISK = ("sqlite", "postgres")
 CALM = 3
+_COLUMNS = """
+    select c.relname, a.attname, format_type(a.atttypid, null) from pg_class as c
+    join pg_attribute as a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+    where c.relnamespace = '"{schema}"'::regnamespace and c.relkind in ('r', 'm')
+"""
 
 
 class CrashablePostgresStore(PostgresStore):
@@ -44,6 +50,21 @@ def store_of(name: str, folder: Path, postgres_url: Callable[[], str]) -> Store:
     if name == "postgres":
         return CrashablePostgresStore(postgres_url())
     return MemoryStore() if name == "memory" else in_a_file(folder)
+
+
+async def bytes_at_rest(url: str) -> bytes:
+    """Give all that a store on a disk holds: the file and what lies beside it, or each column of each row of each table."""
+    if url.startswith("sqlite:///"):
+        path = Path(url.removeprefix("sqlite:///"))
+        return b"".join(file.read_bytes() for file in path.parent.glob(f"{path.name}*"))
+    server, _, schema = url.rpartition("schema=")
+    server = server.rstrip("?&")
+    held: list[bytes] = []
+    for table, column, kind in await execute(server, _COLUMNS.format(schema=schema)):
+        value = f'"{column}"' if kind == "bytea" else f'"{column}"::text'
+        rows = await execute(server, f'select {value} from "{schema}"."{table}" where "{column}" is not null')
+        held += [cell if isinstance(cell, bytes) else str(cell).encode() for (cell,) in rows]
+    return b"\n".join(held)
 
 
 class Room(Environment):

@@ -38,8 +38,8 @@ async def link(engine: Engine, ticket: str, **options: Any) -> str:
 
 
 @pytest.mark.covers("F14")
-async def test_a_ticket_is_listed_shown_answered_once_and_the_run_goes_on() -> None:
-    async with asked() as (client, engine):
+async def test_a_ticket_is_listed_shown_answered_once_and_the_run_goes_on(store_url: str) -> None:
+    async with asked(store=store_url) as (client, engine):
         id = await opened(client, engine)
         shown = (await client.get(f"/v1/tickets/{id}")).json()
         assert (shown["title"], shown["state"], shown["run"], shown["data"]) == ("Pay?", "open", "r", None)
@@ -85,8 +85,8 @@ async def test_a_link_shows_a_page_without_script_and_takes_what_its_form_sends(
 
 
 @pytest.mark.covers("F14")
-async def test_a_link_takes_json_too_refuses_what_does_not_fit_and_needs_no_token() -> None:
-    async with asked() as (client, engine):
+async def test_a_link_takes_json_too_refuses_what_does_not_fit_and_needs_no_token(store_url: str) -> None:
+    async with asked(store=store_url) as (client, engine):
         place = await link(engine, await opened(client, engine))
         await Tokens(engine.store, SystemClock()).create("boss", ["admin"])
         assert (await client.post(place, json={"approved": 1})).status_code == 422
@@ -97,8 +97,8 @@ async def test_a_link_takes_json_too_refuses_what_does_not_fit_and_needs_no_toke
 
 
 @pytest.mark.covers("F14")
-async def test_a_forged_link_is_403_an_expired_one_410_and_one_to_nothing_404() -> None:
-    async with asked() as (client, engine):
+async def test_a_forged_link_is_403_an_expired_one_410_and_one_to_nothing_404(store_url: str) -> None:
+    async with asked(store=store_url) as (client, engine):
         id = await opened(client, engine)
         place = await link(engine, id)
         for method in ("GET", "POST"):
@@ -138,8 +138,8 @@ async def test_a_link_is_made_over_http_for_who_is_asked_alone() -> None:
         assert (await client.post(f"/v1/tickets/{id}/links", json={"as": "eve"})).status_code == 403
 
 
-async def test_pages_of_tickets_follow_one_another() -> None:
-    async with asked() as (client, engine):
+async def test_pages_of_tickets_follow_one_another(store_url: str) -> None:
+    async with asked(store=store_url) as (client, engine):
         for number in range(5):
             await client.post("/v1/runs", json={"definition": "asking", "args": [f"{number}?"], "id": f"r{number}"})
         while len((await client.get("/v1/tickets")).json()["tickets"]) < 5:
@@ -169,8 +169,8 @@ async def bearer(engine: Engine, name: str, *scopes: str) -> dict[str, str]:
 
 
 @pytest.mark.covers("F14")
-async def test_a_token_speaks_for_the_person_that_it_is_named_after_alone() -> None:
-    async with asked() as (client, engine):
+async def test_a_token_speaks_for_the_person_that_it_is_named_after_alone(store_url: str) -> None:
+    async with asked(store=store_url) as (client, engine):
         id = await opened_unasked(engine)
         place, yes = f"/v1/tickets/{id}", {"data": {"approved": True}}
         ann, eve = await bearer(engine, "ann", "runs:write"), await bearer(engine, "eve", "runs:write")
