@@ -16,7 +16,8 @@ from uuid import uuid4
 import pytest
 
 import perdure
-from tests import brokers, postgres
+from perdure.ports.store import Store
+from tests import brokers, postgres, stores
 
 # The suites that ship with the package are asserted in like any test.
 pytest.register_assert_rewrite("perdure.testing.conformance")
@@ -115,6 +116,24 @@ def renewed_schemas(postgres_server: str) -> Iterator[postgres.RenewedSchemas]:
 def renewed_postgres_url(renewed_schemas: postgres.RenewedSchemas) -> str:
     """Give the URL of a store that is as new, with 8 partitions: for the many tests that do not ask how a schema comes to be."""
     return renewed_schemas.next()
+
+
+@pytest.fixture(params=stores.EVERY)
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Give the URL of each store in turn, as new."""
+    return stores.url_of(request.param, tmp_path, lambda: str(request.getfixturevalue("renewed_postgres_url")))
+
+
+@pytest.fixture(params=stores.ON_DISK)
+def disk_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Give the URL of each store that outlives its process, as new."""
+    return stores.url_of(request.param, tmp_path, lambda: str(request.getfixturevalue("renewed_postgres_url")))
+
+
+@pytest.fixture(params=stores.EVERY)
+def any_store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    """Each store in turn, as new, and closed."""
+    return stores.store_of(request.param, tmp_path, lambda: str(request.getfixturevalue("renewed_postgres_url")))
 
 
 def _there(server: str, product: str) -> str:

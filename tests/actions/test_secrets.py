@@ -11,6 +11,7 @@ from perdure import Engine, GiveUp, Retry, actions, errors
 from perdure.actions.secret import Secret, Veil, unveiling
 from tests.actions.running import flow, run
 from tests.actions.service import Got, Said, Service
+from tests.stores import bytes_at_rest
 
 TOKEN = 'tok-5f1e77/+ä"x'
 PASSWORD = "pass word&1"
@@ -49,7 +50,7 @@ async def test_secrets_reach_the_service_in_every_place_they_may_stand(service: 
 @pytest.mark.covers("F18")
 @pytest.mark.parametrize("status", [200, 404, 503])
 async def test_no_byte_of_the_store_no_line_of_the_log_and_no_error_has_a_secret(
-    service: Service, secrets: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, status: int
+    service: Service, secrets: str, disk_url: str, caplog: pytest.LogCaptureFixture, status: int
 ) -> None:
     caplog.set_level(0)
     service.route("/", lambda got: echo(got)._replace(status=status))
@@ -63,7 +64,7 @@ async def test_no_byte_of_the_store_no_line_of_the_log_and_no_error_has_a_secret
         form={"password": password},
     ).options(retry=Retry(attempts=2, first="1ms"))
     told = ""
-    async with Engine(f"sqlite:///{tmp_path}/perdure.db") as engine:
+    async with Engine(disk_url) as engine:
         started = await engine.start(flow(step), [{}])
         try:
             told = json.dumps(await started.result())
@@ -72,7 +73,7 @@ async def test_no_byte_of_the_store_no_line_of_the_log_and_no_error_has_a_secret
         told += "".join([repr(entry) async for entry in started.journal()]) + repr(step) + repr(await started.why())
     assert len(service.got) == (2 if status == 503 else 1)
     assert "tok-5f1e77-abcdef" in service.got[0].headers["x-api-key"]
-    kept = b"".join(path.read_bytes() for path in tmp_path.glob("perdure.db*"))
+    kept = await bytes_at_rest(disk_url)
     assert b"TEST_TOKEN" in kept
     logged = "".join(record.getMessage() + (record.exc_text or "") for record in caplog.records)
     assert "HTTP Request: POST" in logged

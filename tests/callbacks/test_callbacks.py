@@ -19,6 +19,7 @@ from perdure.model.callback import CALLBACKS, reference_of, references_in, token
 from perdure.stores.memory import MemoryStore
 from perdure.testing import Environment
 from tests.actions.service import Got, Said, serving
+from tests.stores import bytes_at_rest
 
 TOKEN_LENGTH = 43
 
@@ -56,7 +57,7 @@ async def post(url: str, value: Any) -> httpx.Response:
 
 @pytest.mark.covers("F15", "S13")
 @pytest.mark.parametrize("when", ["before the first answer is there", "later"])
-async def test_two_outside_services_take_part_in_one_process(tmp_path: Any, when: str) -> None:
+async def test_two_outside_services_take_part_in_one_process(disk_url: str, when: str) -> None:
     """A answers its request only after it has called back, or calls back when its request has long been answered."""
     with serving() as a, serving() as b:
         asked = threading.Event()
@@ -69,8 +70,7 @@ async def test_two_outside_services_take_part_in_one_process(tmp_path: Any, when
 
         a.route("/scan", scan)
         b.route("/print", Said(200, "printed"))
-        path = tmp_path / "perdure.db"
-        async with house(f"sqlite:///{path}") as (engine, _):
+        async with house(disk_url) as (engine, _):
             run = await engine.start(scan_then_print, a.url, b.url)
             await asyncio.to_thread(asked.wait, 20)
             url = url_of(a.got[0])
@@ -84,13 +84,15 @@ async def test_two_outside_services_take_part_in_one_process(tmp_path: Any, when
         assert len(token) == TOKEN_LENGTH
         assert token.encode() not in journal
         assert b"perdure-callback://" in journal
-        assert all(token.encode() not in file.read_bytes() for file in tmp_path.iterdir())
+        kept = await bytes_at_rest(disk_url)
+        assert b"perdure-callback://" in kept, "what is there is found"
+        assert token.encode() not in kept
     assert [got.body for got in b.got] == [b'{"pages":3}']
 
 
 @pytest.mark.covers("F15")
-async def test_an_unknown_token_is_404_and_a_wrong_answer_422_after_which_the_right_one_counts() -> None:
-    async with house(MemoryStore()) as (engine, url):
+async def test_an_unknown_token_is_404_and_a_wrong_answer_422_after_which_the_right_one_counts(store_url: str) -> None:
+    async with house(store_url) as (engine, url):
         assert (await post(f"{url}/v1/callbacks/{'x' * 43}", 1)).status_code == 404
         told: asyncio.Queue[str] = asyncio.Queue()
         run = await engine.start(_waiter(told))
@@ -147,7 +149,7 @@ async def test_an_answer_that_never_comes_ends_by_the_codes_own_timeout() -> Non
 
 
 @pytest.mark.parametrize("codecs", [(), (Compression(),)])
-async def test_urls_are_the_same_after_a_crash_and_with_codecs(codecs: Any) -> None:
+async def test_urls_are_the_same_after_a_crash_and_with_codecs(store_url: str, codecs: Any) -> None:
     told: asyncio.Queue[str] = asyncio.Queue()
 
     @action(name="tell_and_fail", retry=perdure.Retry(attempts=2, first="1ms"))
@@ -162,8 +164,7 @@ async def test_urls_are_the_same_after_a_crash_and_with_codecs(codecs: Any) -> N
         await tell(f"<{callback.url}?x=1>", "p" * 5_000)
         return int(await callback.receive())
 
-    store = MemoryStore()
-    async with Engine(store, codecs=codecs, api_url="http://here/") as engine:
+    async with Engine(store_url, codecs=codecs, api_url="http://here/") as engine:
         run = await engine.start(teller)
         first, second = await told.get(), await told.get()
         assert first == second
@@ -175,7 +176,7 @@ async def test_urls_are_the_same_after_a_crash_and_with_codecs(codecs: Any) -> N
 
 
 @pytest.mark.covers("F15")
-async def test_no_other_run_and_no_stranger_can_have_a_url_put_in() -> None:
+async def test_no_other_run_and_no_stranger_can_have_a_url_put_in(store_url: str) -> None:
     given: list[str] = []
 
     @action(name="take")
@@ -187,7 +188,7 @@ async def test_no_other_run_and_no_stranger_can_have_a_url_put_in() -> None:
         await take(text)
         return (await perdure.callback()).url
 
-    async with Engine(MemoryStore(), api_url="http://here") as engine:
+    async with Engine(store_url, api_url="http://here") as engine:
         reference = await engine.run(taker, "nothing")
         forged = reference[:-1] + ("A" if reference[-1] != "A" else "B")
         await engine.run(taker, reference)

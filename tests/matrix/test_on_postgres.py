@@ -5,31 +5,11 @@ from pathlib import Path
 import pytest
 
 from perdure import Limits
-from perdure.stores.postgres import PostgresStore
 from perdure.testing.env import Environment
 from tests.matrix.plays import PLAYS
 from tests.matrix.stages import Stage
 from tests.matrix.test_whole_runs import ending
-from tests.postgres import execute
-
-
-class CrashablePostgresStore(PostgresStore):
-    """Its nodes can die without their process: they are fenced when the next one comes."""
-
-    def __init__(self, url: str) -> None:
-        super().__init__(url)
-        self._url = url
-        self._has_died = False
-
-    def break_lease(self) -> None:
-        self._has_died = True
-
-    async def take_lease(self, node: str, now_us: int, lease_us: int) -> int | None:
-        if self._has_died:
-            server, _, schema = self._url.rpartition("schema=")
-            await execute(server.rstrip("?&"), f'delete from "{schema}".node')
-            self._has_died = False
-        return await super().take_lease(node, now_us, lease_us)
+from tests.stores import CrashablePostgresStore
 
 
 @pytest.mark.covers("I3", "I5", "M24")

@@ -35,12 +35,15 @@ class Access:
         self._remembered: OrderedDict[bytes, tuple[int, Token]] = OrderedDict()
         self._free_until_us = 0
 
-    async def admit(self, headers: Mapping[str, str], scope: Scope) -> None:
-        """The request may be answered. Raises `Refusal`: 401 without a token that counts, 403 without the scope, which it names."""
+    async def admit(self, headers: Mapping[str, str], scope: Scope) -> Token | None:
+        """The request may be answered; gives its token, ``None`` where none is needed.
+
+        Raises `Refusal`: 401 without a token that counts, 403 without the scope, which it names.
+        """
         scheme, _, text = headers.get("authorization", "").partition(" ")
         if await self._is_free():
             _check_local(headers)
-            return
+            return None
         token = await self._token(text.strip()) if scheme.lower() == "bearer" and text else None
         if token is None:
             detail = "This server answers with a token only: send 'Authorization: Bearer TOKEN'; 'perdure token create' makes one."
@@ -52,6 +55,7 @@ class Access:
             detail = f"The token {token.name!r} lacks the scope {scope.value}; it has {have}."
             challenge = f'Bearer realm="perdure", error="insufficient_scope", scope="{scope.value}"'
             raise Refusal(403, "scope-missing", detail, {"WWW-Authenticate": challenge})
+        return token
 
     async def _is_free(self) -> bool:
         if not self._is_local or self._tokens is None:

@@ -18,6 +18,7 @@ from perdure.api.access import Access
 from perdure.api.endpoint import FORM, IDEMPOTENCY_KEY, Asked, Endpoint, Sent
 from perdure.api.openapi import document
 from perdure.api.problems import MEDIA_TYPE, RETRY_S, TITLES, Problem, Refusal, problem_of
+from perdure.control.tokens import Token
 from perdure.model.errors import Internal, PerdureError
 
 logger = logging.getLogger("perdure.api")
@@ -96,9 +97,9 @@ class _Door:
 
     async def answer(self, request: Request) -> Response:
         try:
-            if self._endpoint.scope is not None:
-                await self._access.admit(request.headers, self._endpoint.scope)
-            found = await self._endpoint.handle(await self._asked(request))
+            scope = self._endpoint.scope
+            token = None if scope is None else await self._access.admit(request.headers, scope)
+            found = await self._endpoint.handle(await self._asked(request, token))
         except Refusal as refusal:
             return _problem(refusal.problem, refusal.headers)
         except PerdureError as error:
@@ -116,10 +117,11 @@ class _Door:
             return Response(found.page, found.status, dict(found.headers), PAGE)
         return Response(msgspec.json.encode(found.body), found.status, dict(found.headers), JSON)
 
-    async def _asked(self, request: Request) -> Asked[Any, Any]:
+    async def _asked(self, request: Request, token: Token | None) -> Asked[Any, Any]:
         path = {name: _segment(name, value) for name, value in request.path_params.items()}
         key = request.headers.get(IDEMPOTENCY_KEY) if self._endpoint.is_keyed else None
-        return Asked(path=path, query=self._query(request), body=await self._body(request), is_gone=request.is_disconnected, key=key)
+        query, body = self._query(request), await self._body(request)
+        return Asked(path=path, query=query, body=body, is_gone=request.is_disconnected, key=key, token=token)
 
     def _query(self, request: Request) -> Any:
         try:

@@ -5,7 +5,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from msgspec import Struct, field
 
-from perdure.control.tokens import Scope
+from perdure.control.tokens import Scope, Token
 
 B = TypeVar("B")
 Q = TypeVar("Q")
@@ -27,7 +27,7 @@ class Sent(Struct, frozen=True):
 
 class Asked(Struct, Generic[B, Q], kw_only=True):
     """A request that was read and checked. ``path``: the parameters of the path, decoded. ``key``: its ``Idempotency-Key``. ``is_gone``:
-    tells whether whoever asked has hung up.
+    tells whether whoever asked has hung up. ``token``: by which it was let in, ``None`` where none is needed.
     """
 
     path: Mapping[str, str]
@@ -35,6 +35,7 @@ class Asked(Struct, Generic[B, Q], kw_only=True):
     body: B
     is_gone: Callable[[], Awaitable[bool]]
     key: str | None = None
+    token: Token | None = None
 
 
 class Answer(Struct, frozen=True, kw_only=True):

@@ -14,6 +14,7 @@ from msgspec import structs
 from perdure.app.calling import Calling, Outfit
 from perdure.app.checkup import check_up
 from perdure.app.ending import CallEnds
+from perdure.app.left_answers import LeftAnswers
 from perdure.app.seat import Seat
 from perdure.app.stores import Opening
 from perdure.app.wires import Wire, content_type_of
@@ -109,7 +110,7 @@ class Engine(CallEnds):
         self._is_serving = is_serving
         patience_us = span_us(patience)
         self._remote = RemoteGateway(self._store, self._clock, self._entropy, limits=self._limits, patience_us=patience_us)
-        self._seat = Seat(self._store, self._clock, self._make_node, remote=self._remote)
+        self._seat = Seat(self._store, self._clock, self._make_node, remote=self._remote, on_taken=self._on_seated)
         self._here: LocalPerformer | None = None
         self._is_open = False
 
@@ -120,6 +121,9 @@ class Engine(CallEnds):
         tools = Tools(self._serializer, self._limits, self._registry.bind, self._registry.definition)
         around = Surroundings(self._store, self._clock, self._entropy, self._registry, routed, tools, self._lease_us, self._retention)
         return Node(around, name=self._name, on_lost=on_lost)
+
+    def _on_seated(self, node: Node, gateway: Gateway) -> None:
+        LeftAnswers(gateway, self._serializer, self._store, self._clock).join(node.rounds)
 
     async def open(self) -> Self:
         """The store is open; without another node, runs move from now on. A broker that is away is connected when it is back. Raises

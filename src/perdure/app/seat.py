@@ -18,15 +18,25 @@ STANDBY_US = 500_000
 
 
 class Seat:
-    """The place of the node on one store: taken at once if it is free, else as soon as whoever has it is gone."""
+    """The place of the node on one store: taken at once if it is free, else as soon as whoever has it is gone.
+
+    ``on_taken``: told of each node that is open, and of the way to it.
+    """
 
     def __init__(
-        self, store: Store, clock: Clock, make_node: Callable[[Callable[[BaseException], None]], Node], *, remote: RemoteGateway
+        self,
+        store: Store,
+        clock: Clock,
+        make_node: Callable[[Callable[[BaseException], None]], Node],
+        *,
+        remote: RemoteGateway,
+        on_taken: Callable[[Node, LocalGateway], None],
     ) -> None:
         self._store = store
         self._remote = remote
         self._clock = clock
         self._make_node = make_node
+        self._on_taken = on_taken
         self._is_wanted = False
         self._alarm: Alarm | None = None
         self._try: asyncio.Task[None] | None = None
@@ -46,6 +56,7 @@ class Seat:
         local = LocalGateway(node.desk, node.retrier, node.waits, self._store)
         self.node = node
         self.gateway = RoutedGateway(local, self._remote)
+        self._on_taken(node, local)
         return True
 
     def _on_lost(self, error: BaseException) -> None:

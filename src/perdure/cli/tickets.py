@@ -21,7 +21,7 @@ from perdure.ports.system import SystemClock
 
 _PATIENT = PatientPlace()
 Json = Annotated[bool, Parameter(negative="", show_default=False, help="Print JSON.")]
-Person = Annotated[str, Parameter(name="--as", help="Who it is for: one of the ticket's assignees.")]
+Person = Annotated[str, Parameter(name="--as", help="One of the ticket's assignees. Believed: who can open the store can be anyone.")]
 HEADINGS = ("TICKET", "STATE", "AGE", "FOR", "TITLE")
 
 
@@ -30,19 +30,22 @@ def list_all(
     mine: Annotated[str | None, Parameter(name=["--mine", "--assignee"], help="Only tickets that this person may answer.")] = None,
     state: Annotated[TicketState | None, Parameter(help="Only tickets of this state. Default: open.")] = None,
     all: Annotated[bool, Parameter(negative="", show_default=False, help="Closed ones too.")] = False,
+    limit: Annotated[int, Parameter(help="At most so many.")] = 50,
+    after: Annotated[str, Parameter(show_default=False, help="Those that follow a page; its last line says how.")] = "",
     json: Json = False,
     place: PatientPlace = _PATIENT,
 ) -> None:
     """List tickets, the oldest first: those that are open, unless others are asked for."""
     wanted = state if state is not None else None if all else TicketState.OPEN
-    found = ask(place, lambda engine: _tickets(engine).list(assignee=mine, state=wanted))
+    page = ask(place, lambda engine: _tickets(engine).list(assignee=mine, state=wanted, after=after, limit=limit))
+    found = page.tickets
     if json:
         print(as_json([_shown(ticket) for ticket in found], indent=2))
         return
     rows = [
         (ticket.id, ticket.state.value, age_of(instant(ticket.opened_us)), ", ".join(ticket.assignees), ticket.title) for ticket in found
     ]
-    Paper().print(_table(rows) if rows else ["No tickets."])
+    Paper().print([*_table(rows), *([] if page.next is None else [f"More: --after {page.next}"])] if rows else ["No tickets."])
 
 
 def show(id: str, /, *, json: Json = False, place: PatientPlace = _PATIENT) -> None:

@@ -21,7 +21,7 @@ def create(
     name: str,
     /,
     *,
-    scopes: Annotated[str, Parameter(help="What it allows, with commas between: runs:read, runs:write, calls, admin.")],
+    scopes: Annotated[str, Parameter(help="What it allows, with commas between: runs:read, runs:write, calls, people, admin.")],
     expires: Annotated[str | None, Parameter(help="How long it is valid, such as 30d. Default: until it is revoked.")] = None,
     place: Place = _PLACE,
 ) -> None:

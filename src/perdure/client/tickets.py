@@ -2,12 +2,15 @@
 whoever is not asked.
 
 The ticket's record is marked first, then the waiting call is completed. Whoever dies in between leaves a ticket that is answered and not
-delivered: it is delivered by whoever looks at it next, or by the run itself when its deadline comes.
+delivered: the node that has the run finds it there within seconds (`deliver_left`).
 """
 
+import builtins
 import hmac
+import logging
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -15,22 +18,28 @@ from msgspec import Struct
 
 from perdure.model.duration import Span, instant, span_us
 from perdure.model.errors import (
-    AnswerOverdue,
     CallClosed,
     CallNotFound,
+    Invalid,
     LinkExpired,
     LinkForged,
     NotAssignee,
+    RunElsewhere,
+    RunEnded,
+    RunNotFound,
     TicketClosed,
     TicketNotFound,
+    Unavailable,
 )
 from perdure.model.ids import RunId
-from perdure.model.ticket import TICKETS, Ticket, TicketState, read_ticket, written_ticket
+from perdure.model.ticket import TICKETS, Ticket, TicketState, read_ticket
 from perdure.ports.clock import Clock
-from perdure.ports.revising import Revision, revise
 from perdure.ports.secrets import store_secret
 from perdure.ports.store import Store
+from perdure.ports.ticketing import find_tickets, revise_ticket, tickets_left
 from perdure.wire.forms import check_value
+
+logger = logging.getLogger("perdure")
 
 LINKS: Final = "ticket-links"
 """The purpose of the key that links are signed with."""
@@ -56,6 +65,13 @@ class Link(Struct, frozen=True, array_like=True):
     expires_us: int
 
 
+class Page(Struct, frozen=True):
+    """``next``: what to give as ``after`` for the page after this one; ``None`` if there is none."""
+
+    tickets: Sequence[Ticket]
+    next: str | None
+
+
 class Tickets:
     """The tickets of an engine's store."""
 
@@ -65,23 +81,22 @@ class Tickets:
         self._clock = clock
 
     async def list(
-        self, *, assignee: str | None = None, state: TicketState | None = TicketState.OPEN, limit: int = 1_000
-    ) -> Sequence[Ticket]:
-        """Give tickets, the oldest first, at most ``limit``: of this state, any if ``None``, and for this person. Delivers what was not."""
-        found: list[Ticket] = []
-        after = ""
-        while page := await self._records.scan(TICKETS, after=after):
-            after = page[-1].key
-            found += [await self._repaired(read_ticket(record.value)) for record in page]
-        chosen = (ticket for ticket in found if state in (None, ticket.state) and (assignee is None or assignee in ticket.assignees))
-        return sorted(chosen, key=lambda ticket: (ticket.opened_us, ticket.id))[: max(0, limit)]
+        self, *, assignee: str | None = None, state: TicketState | None = TicketState.OPEN, after: str = "", limit: int = 1_000
+    ) -> Page:
+        """Give tickets, the oldest first, at most ``limit``: of this state, any if ``None``, and for this person. ``after``: the ``next``
+        of the page before.
+        """
+        return Page(*await find_tickets(self._records, state=state, assignee=assignee, after=after, limit=limit))
 
     async def get(self, id: str) -> Ticket:
-        """Give a ticket; an answer that was not delivered is, at last. Raises `TicketNotFound`."""
-        return await self._repaired(await self._read(id))
+        """Give a ticket. Raises `TicketNotFound`."""
+        found = (await self._records.read(TICKETS, [id])).get(id)
+        if found is None:
+            raise TicketNotFound(ticket=id)
+        return read_ticket(found.value)
 
     async def answer(self, id: str, data: Any, *, by: str) -> Ticket:
-        """The ticket is answered, and so is the call that waits for it. Gives the ticket.
+        """The ticket is answered, and the call that waits for it has the answer or will have it within seconds. Gives the ticket.
 
         Raises `TicketNotFound`, `NotAssignee`, `TicketClosed` if it was answered before or nobody waits any more, and `FormRefused` for
         data that does not fit: the ticket stays open.
@@ -93,13 +108,16 @@ class Tickets:
         await self._check_run(ticket)
         now_us = self._clock.now_us()
 
-        def answered(value: bytes) -> Revision:
-            known = read_ticket(value)
+        def answered(known: Ticket) -> Ticket:
             _check_open(known)
             _check_assignee(known, by)
-            return _revision(known.answered(data, by, now_us))
+            return known.answered(data, by, now_us)
 
-        return await self._deliver(await self._revise(id, answered))
+        taken = await self._revise(id, answered)
+        try:
+            return await self._deliver(taken)
+        except Unavailable:
+            return taken  # It is marked, so it stands: whoever has the run delivers it.
 
     async def link(self, id: str, *, person: str, valid: Span = LINK_VALID) -> str:
         """Give the token of a link by which this person can answer the ticket once, until it expires. Raises as `answer`."""
@@ -127,48 +145,46 @@ class Tickets:
 
     # How an answer reaches its call.
 
+    async def deliver_left(self, *, after: str = "", limit: int) -> builtins.list[Ticket]:
+        """Answers whose givers died before they had delivered them are delivered, if this engine has their runs; gives those found.
+
+        Looks at up to ``limit`` of them, by id from ``after`` on. Safe to call at any time: the call that waits takes the first outcome.
+        """
+        found = await tickets_left(self._records, after=after, limit=limit)
+        for ticket in found:
+            try:
+                await self._deliver(ticket)
+            except RunElsewhere:
+                continue
+            except (Unavailable, Invalid) as error:
+                logger.warning("the answer to the ticket %s is not delivered yet: %s", ticket.id, error)
+        return found
+
     async def _deliver(self, ticket: Ticket) -> Ticket:
         if not ticket.call:
             # The call has not come so far as to wait: it finds the answer when it does.
             return ticket
-        try:
+        # Where it is not found or closed, the call has the answer, or nobody waits for it any more.
+        with suppress(CallNotFound, CallClosed, RunNotFound, RunEnded):
             await self._engine.complete(ticket.call, ticket.outcome())
-        except (CallNotFound, CallClosed):
-            pass  # It has the answer, or takes it from the ticket when its deadline ends.
-        except AnswerOverdue:
-            return ticket  # It lies in the run's inbox; who looks at the ticket next makes sure.
-        return await self._revise(ticket.id, lambda value: _revision(msgspec.structs.replace(read_ticket(value), is_delivered=True)))
-
-    async def _repaired(self, ticket: Ticket) -> Ticket:
-        is_left = ticket.state is TicketState.ANSWERED and not ticket.is_delivered
-        return await self._deliver(ticket) if is_left else ticket
+        return await self._revise(ticket.id, lambda known: msgspec.structs.replace(known, is_delivered=True))
 
     async def _check_run(self, ticket: Ticket) -> None:
         """A run that has ended takes no answers: its ticket is withdrawn."""
         row = await self._engine.store.row(RunId(ticket.run))
         if row is None or row.status.is_final:
             now_us = self._clock.now_us()
-            closed = await self._revise(ticket.id, lambda value: _revision(read_ticket(value).closed(TicketState.WITHDRAWN, now_us)))
+            closed = await self._revise(ticket.id, lambda known: known.closed(TicketState.WITHDRAWN, now_us))
             raise TicketClosed(ticket=ticket.id, found=f"its run {ticket.run!r} has ended, and {closed.found()}")
 
-    async def _read(self, id: str) -> Ticket:
-        found = (await self._records.read(TICKETS, [id])).get(id)
+    async def _revise(self, id: str, change: Callable[[Ticket], Ticket]) -> Ticket:
+        found = await revise_ticket(self._records, id, change)
         if found is None:
             raise TicketNotFound(ticket=id)
-        return read_ticket(found.value)
-
-    async def _revise(self, id: str, change: Callable[[bytes], Revision]) -> Ticket:
-        found = await revise(self._records, TICKETS, id, change)
-        if found is None:
-            raise TicketNotFound(ticket=id)
-        return read_ticket(found)
+        return found
 
     async def _signature(self, body: bytes) -> bytes:
         return hmac.digest(await store_secret(self._records, LINKS), _MARK + body, "sha256")
-
-
-def _revision(ticket: Ticket) -> Revision:
-    return Revision(written_ticket(ticket), ticket.expires_us)
 
 
 def _check_assignee(ticket: Ticket, person: str) -> None:

@@ -27,11 +27,12 @@ _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 class Scope(StrEnum):
-    """What a token allows. ``admin`` allows everything."""
+    """What a token allows. ``people``: to answer tickets in anyone's name, beside a scope that lets it answer. ``admin``: everything."""
 
     RUNS_READ = "runs:read"
     RUNS_WRITE = "runs:write"
     CALLS = "calls"
+    PEOPLE = "people"
     ADMIN = "admin"
 
 

@@ -10,8 +10,11 @@ from perdure.model.duration import instant
 
 TICKETS: Final = "ticket"
 """The kind of record of tickets."""
+TICKETS_LEFT: Final = "ticket.left"
+"""The kind of record, by ticket, of those that are answered while the call that waits has not got the answer."""
 KEPT_US: Final = 30 * 86_400 * 1_000_000
 """How long a closed ticket is kept."""
+_PLACE_DIGITS: Final = 17
 
 
 class TicketState(StrEnum):
@@ -21,6 +24,11 @@ class TicketState(StrEnum):
     ANSWERED = "answered"
     OVERDUE = "overdue"
     WITHDRAWN = "withdrawn"
+
+    @property
+    def kind(self) -> str:
+        """The kind of record of the entries, by `Ticket.place`, under which tickets of this state are found."""
+        return f"{TICKETS}.{self.value}"
 
 
 class Ticket(Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -47,6 +55,22 @@ class Ticket(Struct, frozen=True, omit_defaults=True, kw_only=True):
     def is_open(self) -> bool:
         """Tell whether it can be answered."""
         return self.state is TicketState.OPEN
+
+    @property
+    def is_left(self) -> bool:
+        """Tell whether it has an answer that the call which waits for it has not got."""
+        return self.state is TicketState.ANSWERED and bool(self.call) and not self.is_delivered
+
+    @property
+    def place(self) -> str:
+        """Where it stands among the tickets of its state: the oldest first."""
+        return f"{self.opened_us:0{_PLACE_DIGITS}d}/{self.id}"
+
+    @property
+    def entries(self) -> dict[tuple[str, str], bytes]:
+        """Give the records under which it is found, by kind and key: its state's says who may answer."""
+        listed = {(self.state.kind, self.place): msgspec.json.encode(self.assignees)}
+        return {**listed, (TICKETS_LEFT, self.id): b""} if self.is_left else listed
 
     @property
     def expires_us(self) -> int | None:

@@ -1,6 +1,6 @@
 """Changes to one record that depend on what it holds. Protects from two that change it at once, and each loses what the other wrote."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from msgspec import Struct
@@ -12,10 +12,11 @@ TRIES_MAX: Final = 50
 
 
 class Revision(Struct, frozen=True):
-    """What a record is to hold."""
+    """What a record is to hold. ``beside``: other records that follow from it, changed in the same write, whatever their versions."""
 
     value: bytes
     expires_us: int | None = None
+    beside: Sequence[RecordChange] = ()
 
 
 async def revise(records: Records, kind: str, key: str, change: Callable[[bytes], Revision | None]) -> bytes | None:
@@ -30,6 +31,6 @@ async def revise(records: Records, kind: str, key: str, change: Callable[[bytes]
         revision = change(found.value)
         if revision is None or revision.value == found.value:
             return found.value
-        if not await records.write([RecordChange(kind, key, revision.value, found.version, revision.expires_us)]):
+        if not await records.write([RecordChange(kind, key, revision.value, found.version, revision.expires_us), *revision.beside]):
             return revision.value
     raise StoreUnavailable(store=f"the record {kind} {key!r}", problem="others change it all the time")

@@ -26,14 +26,14 @@ def desk(env: Environment) -> Tickets:
     return Tickets(env.engine, env.clock)
 
 
-async def asked(env: Environment, **options: Any) -> Ticket:
-    """Give the ticket of a new run, named r."""
-    await env.start(asking(**options).options(id="r"), [{"amount": 3}])
-    (ticket,) = await desk(env).list()
+async def asked(env: Environment, *, run: str = "r", **options: Any) -> Ticket:
+    """Give the ticket of a new run."""
+    await env.start(asking(**options).options(id=run), [{"amount": 3}])
+    (ticket,) = (await desk(env).list()).tickets
     return ticket
 
 
-async def result(env: Environment) -> Any:
+async def result(env: Environment, run: str = "r") -> Any:
     """Give the result of the run."""
     await env.settle()
-    return await env.get("r").result()
+    return await env.get(run).result()

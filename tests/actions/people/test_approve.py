@@ -8,18 +8,19 @@ import pytest
 
 from perdure import Engine, actions, errors, workflow
 from perdure.client import tickets as tickets_module
-from perdure.model.errors import AnswerOverdue, StoreUnavailable
 from perdure.model.ticket import TICKETS, TicketState, read_ticket
+from perdure.ports.store import Store
 from perdure.ports.system import SystemClock
 from perdure.stores.memory import MemoryStore
 from perdure.testing import Environment
 from tests.actions.people.desk import YES, asked, asking, desk, result
 from tests.actions.service import Said, Service
+from tests.stores import Room
 
 
 @pytest.mark.covers("F14")
-async def test_a_question_waits_a_day_over_a_restart_and_a_crash_and_the_answer_goes_on() -> None:
-    async with Environment() as env:
+async def test_a_question_waits_a_day_over_a_restart_and_a_crash_and_the_answer_goes_on(any_store: Store) -> None:
+    async with Room(any_store) as env:
         ticket = await asked(env)
         assert (ticket.title, ticket.assignees, ticket.run) == ("Pay 3?", ("ann",), "r")
         await env.advance("12h")
@@ -28,22 +29,22 @@ async def test_a_question_waits_a_day_over_a_restart_and_a_crash_and_the_answer_
         await env.crash()
         assert "outside" in str([type(reason).__name__.lower() for reason in await env.get("r").why()])
         await desk(env).answer(ticket.id, {**YES, "comment": "fine"}, by="ann")
-        assert await result(env) == [
-            {"ticket": ticket.id, "data": {"approved": True, "comment": "fine"}, "by": "ann", "at": "2030-01-02T00:00:00.000000Z"}
-        ]
+        (found,) = await result(env)
+        assert found.pop("at").startswith("2030-01-02T00:00:0"), "a store that takes its time lets some of it pass"
+        assert found == {"ticket": ticket.id, "data": {"approved": True, "comment": "fine"}, "by": "ann"}
 
 
 @pytest.mark.covers("F14")
-async def test_while_people_think_no_action_is_under_way() -> None:
-    async with Environment() as env:
+async def test_while_people_think_no_action_is_under_way(any_store: Store) -> None:
+    async with Room(any_store) as env:
         await asked(env)
         assert env.engine.here is not None
         assert not env.engine.here._running
 
 
 @pytest.mark.covers("F14")
-async def test_a_second_answer_is_a_conflict_that_names_the_first() -> None:
-    async with Environment() as env:
+async def test_a_second_answer_is_a_conflict_that_names_the_first(any_store: Store) -> None:
+    async with Room(any_store) as env:
         ticket = await asked(env, assignees=["ann", "bob"])
         await desk(env).answer(ticket.id, YES, by="ann")
         for person in ("bob", "ann"):
@@ -92,8 +93,8 @@ async def test_an_answers_value_is_in_no_error() -> None:
 
 
 @pytest.mark.covers("F14")
-async def test_who_was_not_asked_is_refused_and_a_ticket_that_is_not_there_is_not_found() -> None:
-    async with Environment() as env:
+async def test_who_was_not_asked_is_refused_and_a_ticket_that_is_not_there_is_not_found(any_store: Store) -> None:
+    async with Room(any_store) as env:
         ticket = await asked(env)
         with pytest.raises(errors.NotAssignee, match="it is for ann"):
             await desk(env).answer(ticket.id, YES, by="eve")
@@ -123,8 +124,8 @@ async def test_the_form_may_be_a_type() -> None:
 
 
 @pytest.mark.covers("F14")
-async def test_after_the_deadline_the_ticket_is_overdue_and_the_outcome_an_error() -> None:
-    async with Environment() as env:
+async def test_after_the_deadline_the_ticket_is_overdue_and_the_outcome_an_error(any_store: Store) -> None:
+    async with Room(any_store) as env:
         ticket = await asked(env, deadline="2d")
         await env.advance("47h")
         assert (await desk(env).get(ticket.id)).is_open
@@ -157,82 +158,6 @@ async def test_an_overdue_error_is_a_timeout_that_code_can_catch() -> None:
 
 
 @pytest.mark.covers("F14")
-async def test_an_answer_that_was_marked_before_the_deadline_counts_even_if_it_was_not_delivered() -> None:
-    async with Environment() as env:
-        ticket = await asked(env, deadline="2d")
-        await mark_only(env, ticket.id)
-        await env.advance("2d")
-        assert (await result(env))[0]["data"] == YES
-
-
-async def mark_only(env: Environment, id: str) -> None:
-    """Answer as who dies between the mark and the call's completion."""
-    with pytest.raises(StoreUnavailable):
-        await tickets_module.Tickets(Dying(env.engine), env.clock).answer(id, YES, by="ann")
-    found = await desk(env)._read(id)
-    assert (found.state, found.is_delivered) == (TicketState.ANSWERED, False)
-
-
-class Dying:
-    """Its completions never arrive."""
-
-    def __init__(self, engine: Engine, error: type[errors.PerdureError] = StoreUnavailable) -> None:
-        self.store = engine.store
-        self.error = error
-
-    async def complete(self, key: str, value: Any = None) -> None:
-        raise self.error("gone")
-
-
-@pytest.mark.covers("F14")
-@pytest.mark.parametrize("look", ["list", "get", "answer"])
-async def test_an_answer_that_was_marked_and_not_delivered_is_delivered_by_who_looks_next(look: str) -> None:
-    async with Environment() as env:
-        ticket = await asked(env)
-        await mark_only(env, ticket.id)
-        await env.crash()
-        match look:
-            case "list":
-                assert await desk(env).list() == []
-            case "get":
-                assert (await desk(env).get(ticket.id)).is_delivered
-            case _:
-                with pytest.raises(errors.TicketClosed):
-                    await desk(env).answer(ticket.id, YES, by="ann")
-        assert (await result(env))[0]["data"] == YES
-
-
-async def test_an_answer_that_no_node_has_confirmed_is_taken_and_made_sure_of_later() -> None:
-    async with Environment() as env:
-        ticket = await asked(env)
-        answered = await tickets_module.Tickets(Dying(env.engine, AnswerOverdue), env.clock).answer(ticket.id, YES, by="ann")
-        assert not answered.is_delivered
-        await desk(env).list()
-        assert (await result(env))[0]["data"] == YES
-
-
-async def test_an_answer_that_comes_before_the_run_waits_for_it_is_found_when_it_does() -> None:
-    async with Environment() as env:
-        ticket = await asked(env)
-        forgetful = msgspec.structs.replace(ticket, call="")
-        await rewrite(env, forgetful)
-        await desk(env).answer(ticket.id, YES, by="ann")
-        await env.crash()
-        # The crash makes no new attempt of a call that is open: whoever looks at it then has nothing to deliver to either.
-        assert not (await desk(env).get(ticket.id)).is_delivered
-        await rewrite(env, msgspec.structs.replace(await desk(env).get(ticket.id), call=ticket.call))
-        await desk(env).get(ticket.id)
-        assert (await result(env))[0]["data"] == YES
-
-
-async def rewrite(env: Environment, ticket: Any) -> None:
-    from perdure.model.ticket import written_ticket
-    from perdure.ports.records import RecordChange
-
-    await env.store.write([RecordChange(TICKETS, ticket.id, written_ticket(ticket))])
-
-
-@pytest.mark.covers("F14")
 async def test_a_question_that_nobody_answers_goes_to_others_too_who_are_told(service: Service) -> None:
     service.route("/hook", Said(204))
     hook = actions.Notify(webhook=actions.Webhook(url=f"{service.url}/hook", json={"text": "{{ title }} for {{ assignees | join(', ') }}"}))
@@ -242,7 +167,7 @@ async def test_a_question_that_nobody_answers_goes_to_others_too_who_are_told(se
         question = asking(notify=hook, escalation=escalation).options(id="r")
         run, tickets = await engine.start(question, [{"amount": 3}]), tickets_module.Tickets(engine, SystemClock())
         await wait_for(service, 2)
-        (ticket,) = await tickets.list(assignee="bob")
+        (ticket,) = (await tickets.list(assignee="bob")).tickets
         assert ticket.assignees == ("ann", "bob")
         await tickets.answer(ticket.id, YES, by="bob")
         assert (await run.result())[0]["by"] == "bob"
@@ -250,8 +175,8 @@ async def test_a_question_that_nobody_answers_goes_to_others_too_who_are_told(se
 
 
 @pytest.mark.covers("F14")
-async def test_others_may_answer_only_when_the_escalation_has_come() -> None:
-    async with Environment() as env:
+async def test_others_may_answer_only_when_the_escalation_has_come(any_store: Store) -> None:
+    async with Room(any_store) as env:
         ticket = await asked(env, escalation=[actions.Escalation(after="4h", assignees=["bob"])])
         await env.advance("3h")
         with pytest.raises(errors.NotAssignee):
@@ -280,8 +205,8 @@ async def test_a_question_that_was_answered_is_not_escalated(service: Service) -
 # Runs that end while people think.
 
 
-async def test_a_cancelled_run_withdraws_its_question() -> None:
-    async with Environment() as env:
+async def test_a_cancelled_run_withdraws_its_question(any_store: Store) -> None:
+    async with Room(any_store) as env:
         ticket = await asked(env)
         await env.get("r").cancel()
         await env.settle()
@@ -290,15 +215,15 @@ async def test_a_cancelled_run_withdraws_its_question() -> None:
             await desk(env).answer(ticket.id, YES, by="ann")
 
 
-async def test_a_ticket_whose_run_has_ended_takes_no_answer() -> None:
+async def test_a_ticket_whose_run_has_ended_takes_no_answer(any_store: Store) -> None:
     @workflow(name="hasty")
     async def hasty() -> None:
         asyncio.ensure_future(actions.approve(title="?", assignees=["ann"])())  # noqa: RUF006 - the run does not wait for it
         await asyncio.sleep(10)
 
-    async with Environment() as env:
+    async with Room(any_store) as env:
         await env.run(hasty)
-        (ticket,) = await desk(env).list(state=None)
+        (ticket,) = (await desk(env).list(state=None)).tickets
         if ticket.is_open:
             with pytest.raises(errors.TicketClosed, match="has ended"):
                 await desk(env).answer(ticket.id, YES, by="ann")
@@ -309,8 +234,8 @@ async def test_a_ticket_whose_run_has_ended_takes_no_answer() -> None:
 
 
 @pytest.mark.covers("F14")
-async def test_a_link_answers_once_for_the_person_it_was_made_for() -> None:
-    async with Environment() as env:
+async def test_a_link_answers_once_for_the_person_it_was_made_for(any_store: Store) -> None:
+    async with Room(any_store) as env:
         ticket = await asked(env, assignees=["ann", "bob"])
         token = await desk(env).link(ticket.id, person="bob")
         assert (await desk(env).open_link(token))[1] == "bob"
@@ -347,8 +272,8 @@ async def test_a_forged_link_is_refused_wherever_it_was_changed() -> None:
 
 
 @pytest.mark.covers("F14")
-async def test_an_expired_link_is_refused_and_another_works() -> None:
-    async with Environment() as env:
+async def test_an_expired_link_is_refused_and_another_works(any_store: Store) -> None:
+    async with Room(any_store) as env:
         ticket = await asked(env)
         token = await desk(env).link(ticket.id, person="ann", valid="1h")
         await env.advance("1h")
@@ -390,21 +315,8 @@ def test_a_question_that_cannot_be_asked_is_refused_when_it_is_written(options: 
     assert str(refused.value).startswith(field)
 
 
-async def test_tickets_are_listed_by_person_and_state_the_oldest_first() -> None:
-    async with Environment() as env:
-        for person in ("ann", "bob"):
-            await env.start(asking(assignees=[person, "all"]), [{"amount": 1}])
-            await env.advance("1h")
-        assert [ticket.assignees[0] for ticket in await desk(env).list()] == ["ann", "bob"]
-        (mine,) = await desk(env).list(assignee="bob")
-        await desk(env).answer(mine.id, YES, by="bob")
-        assert await desk(env).list(assignee="bob") == []
-        assert [ticket.id for ticket in await desk(env).list(state=TicketState.ANSWERED)] == [mine.id]
-        assert len(await desk(env).list(state=None, limit=1)) == 1
-
-
-async def test_a_closed_ticket_is_forgotten_some_weeks_later_and_an_open_one_never() -> None:
-    async with Environment() as env:
+async def test_a_closed_ticket_is_forgotten_some_weeks_later_and_an_open_one_never(any_store: Store) -> None:
+    async with Room(any_store) as env:
         ticket = await asked(env)
         assert (await env.store.read(TICKETS, [ticket.id]))[ticket.id].expires_us is None
         await desk(env).answer(ticket.id, YES, by="ann")

@@ -1,6 +1,6 @@
 """The actions that ``approve`` is made of: each does one thing to a ticket's record, and doing it again changes nothing."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from typing import Any, Final
 
@@ -15,9 +15,9 @@ from perdure.model.duration import instant, span_us
 from perdure.model.errors import Invalid, TicketNotFound, Unsupported
 from perdure.model.pending import pending
 from perdure.model.retry import GiveUp, Retry
-from perdure.model.ticket import TICKETS, Ticket, TicketState, read_ticket, written_ticket
+from perdure.model.ticket import Ticket, TicketState
 from perdure.ports.facilities import facilities, records_of
-from perdure.ports.revising import Revision, revise
+from perdure.ports.ticketing import add_ticket, revise_ticket
 
 WHAT: Final = "approve"
 ID_DIGITS: Final = 20
@@ -59,7 +59,7 @@ async def open_ticket(items: Items, *, config: Question, notify: Notify | None) 
         opened_us=now_us,
         deadline_us=None if config.deadline is None else now_us + span_us(config.deadline),
     )
-    await records.add(TICKETS, {ticket.id: written_ticket(ticket)})
+    await add_ticket(records, ticket)
     await _tell(notify, ticket)
     return ticket.id
 
@@ -92,16 +92,12 @@ async def escalate_ticket(ticket: str, *, config: Escalation) -> None:
         await _tell(config.notify, found)
 
 
-async def _change(ticket: str, change: Any) -> Ticket:
-    def revised(value: bytes) -> Revision:
-        changed: Ticket = change(read_ticket(value))
-        return Revision(written_ticket(changed), changed.expires_us)
-
-    found = await revise(records_of(WHAT), TICKETS, ticket, revised)
+async def _change(ticket: str, change: Callable[[Ticket], Ticket]) -> Ticket:
+    found = await revise_ticket(records_of(WHAT), ticket, change)
     if found is None:
         missing = TicketNotFound(ticket=ticket)
         raise GiveUp(str(missing)) from missing
-    return read_ticket(found)
+    return found
 
 
 async def _tell(notify: Notify | None, ticket: Ticket) -> None:

@@ -13,6 +13,7 @@ from perdure.api.people.forms import FormFields, message_page, question_page
 from perdure.api.problems import Refusal, problem_of
 from perdure.api.runs.reads import Limit, Name
 from perdure.client.tickets import Tickets
+from perdure.control.tokens import Scope
 from perdure.model.duration import instant
 from perdure.model.errors import PerdureError
 from perdure.model.ticket import Ticket, TicketState
@@ -21,10 +22,11 @@ FIELDS_MAX: Final = 1_000
 
 
 class TicketsQuery(Struct, kw_only=True, forbid_unknown_fields=True):
-    """``state``: ``all`` for every one."""
+    """Which tickets, the oldest first. ``state``: ``all`` for every one. ``after``: the ``next`` of the page before."""
 
     assignee: Name | None = None
     state: str = TicketState.OPEN.value
+    after: Name | None = None
     limit: Limit = 100
 
 
@@ -46,22 +48,25 @@ class TicketView(Struct, kw_only=True):
 
 
 class TicketPage(Struct, kw_only=True):
-    """Tickets, the oldest first."""
+    """``next``: what to give as ``after`` for the page after this one; ``null`` if there is none."""
 
     tickets: list[TicketView]
+    next: str | None
 
 
 class AnswerBody(Struct, kw_only=True, forbid_unknown_fields=True):
-    """``as``: who answers; ``data``: the answer, which fits the ticket's form."""
+    """``as``: who answers, whom a token may name only as it is called itself, unless it has the scope ``people``; without it, the name of
+    the token. ``data``: the answer, which fits the ticket's form.
+    """
 
-    by: Name = field(name="as")
+    by: Name | None = field(name="as", default=None)
     data: Any
 
 
 class LinkBody(Struct, kw_only=True, forbid_unknown_fields=True):
-    """``as``: whom the link is for. ``valid``: how long, such as ``"2d"``."""
+    """``as``: whom the link is for, as in an answer. ``valid``: how long, such as ``"2d"``."""
 
-    by: Name = field(name="as")
+    by: Name | None = field(name="as", default=None)
     valid: str = "7d"
 
 
@@ -87,10 +92,11 @@ class TicketDesk:
         self._tickets = tickets
 
     async def list(self, asked: Asked[Nothing, TicketsQuery]) -> Answer:
-        """Give tickets."""
-        state = None if asked.query.state == "all" else _state_of(asked.query.state)
-        found = await self._tickets.list(assignee=asked.query.assignee, state=state, limit=asked.query.limit)
-        return Answer(body=TicketPage(tickets=[view_of(ticket) for ticket in found]))
+        """Give a page of tickets."""
+        query = asked.query
+        state = None if query.state == "all" else _state_of(query.state)
+        page = await self._tickets.list(assignee=query.assignee, state=state, after=query.after or "", limit=query.limit)
+        return Answer(body=TicketPage(tickets=[view_of(ticket) for ticket in page.tickets], next=page.next))
 
     async def get(self, asked: Asked[Nothing, Nothing]) -> Answer:
         """Give a ticket."""
@@ -98,11 +104,11 @@ class TicketDesk:
 
     async def answer(self, asked: Asked[AnswerBody, Nothing]) -> Answer:
         """The ticket is answered."""
-        return Answer(body=view_of(await self._tickets.answer(asked.path["ticket"], asked.body.data, by=asked.body.by)))
+        return Answer(body=view_of(await self._tickets.answer(asked.path["ticket"], asked.body.data, by=_person(asked))))
 
     async def link(self, asked: Asked[LinkBody, Nothing]) -> Answer:
         """Give a link."""
-        token = await self._tickets.link(asked.path["ticket"], person=asked.body.by, valid=asked.body.valid)
+        token = await self._tickets.link(asked.path["ticket"], person=_person(asked), valid=asked.body.valid)
         return Answer(status=201, body=LinkMade(path=path_of(token)))
 
     # For those who have a link.
@@ -131,6 +137,19 @@ class TicketDesk:
             return _page(200, message_page(answered.title, "Thank you. Your answer was taken."))
 
         return await _as_page(take)
+
+
+def _person(asked: Asked[AnswerBody, Nothing] | Asked[LinkBody, Nothing]) -> str:
+    """Give who acts: with a token nobody is who they say, but who the token is."""
+    named, token = asked.body.by, asked.token
+    if token is None:
+        if named is None:
+            raise Refusal(422, "invalid-body", "The body does not fit: without a token, 'as' says who answers.")
+        return named
+    if named not in (None, token.name) and not token.allows(Scope.PEOPLE):
+        detail = f"The token {token.name!r} speaks for {token.name!r} alone, not for {named!r}; with the scope {Scope.PEOPLE.value} it may."
+        raise Refusal(403, "person-not-yours", detail)
+    return named or token.name
 
 
 def path_of(token: str) -> str:

@@ -1,6 +1,7 @@
 """Records in memory: the readable reference of `perdure.ports.records`."""
 
 from collections.abc import Collection, Sequence
+from heapq import nsmallest
 
 from perdure.ports.records import ABSENT, ANY, Record, RecordChange
 
@@ -18,7 +19,7 @@ class RecordTable:
 
     def scan(self, kind: str, prefix: str, after: str, limit: int) -> list[Record]:
         known = self._kinds.get(kind, {})
-        return [known[key] for key in sorted(known) if key.startswith(prefix) and key > after][:limit]
+        return [known[key] for key in nsmallest(limit, (key for key in known if key.startswith(prefix) and key > after))]
 
     def write(self, changes: Sequence[RecordChange]) -> list[str]:
         refused = [change.key for change in changes if change.expected not in (ANY, self._version(change.kind, change.key))]

@@ -13,8 +13,7 @@ from perdure.stores.sqlite.thread import in_transaction
 _heads = msgspec.json.Decoder(list[tuple[str, str, int, int, int | None]]).decode
 _keys = msgspec.json.Decoder(list[str]).decode
 _SOURCE_KEYS: Final = "select r.* from json_each(?2) as k cross join record as r on r.kind = ?1 and r.key = k.value"
-_SOURCE_RANGE: Final = "select * from record where kind = ?1 and key >= ?2 and key > ?3 and key < ?4 order by key limit ?5"
-_SOURCE_REST: Final = "select * from record where kind = ?1 and key >= ?2 and key > ?3 order by key limit ?5"
+_SOURCE_RANGE: Final = "select * from record where kind = ?1 and key {begins} ?2 and (?3 is null or key < ?3) order by key limit ?4"
 
 
 class Records:
@@ -33,8 +32,9 @@ class Records:
         return {} if asked is None else {record.key: record for record in self._find(connection, _SOURCE_KEYS, kind, asked)}
 
     def scan(self, connection: sqlite3.Connection, kind: str, prefix: str, after: str, limit: int) -> list[Record]:
-        end = end_of(prefix)
-        return self._find(connection, _SOURCE_REST if end is None else _SOURCE_RANGE, kind, prefix, after, end, limit)
+        # One lower bound: of two, SQLite begins at the first and walks to the second.
+        source = _SOURCE_RANGE.format(begins=">" if after >= prefix else ">=")
+        return self._find(connection, source, kind, max(prefix, after), end_of(prefix), limit)
 
     def write(self, connection: sqlite3.Connection, changes: Sequence[RecordChange]) -> list[str]:
         held = JoinedBytes()
