@@ -284,7 +284,8 @@ async def test_a_broker_that_hangs_up_before_it_has_greeted_is_unavailable(monke
         await PATIENCE.until(receiver.reader.at_eof, "the hang-up")
         return await get_frame(receiver)
 
-    async def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(8)
         writer.close()
 
     monkeypatch.setattr(FrameReceiver, "get_frame", get_late)
