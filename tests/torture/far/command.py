@@ -26,7 +26,9 @@ def torture_workers(arguments: Namespace) -> int:
         for way in arguments.workers:
             seconds = max(10.0, min(STORM_S, left_s))
             try:
-                if not _one(FarForecast(way=way, seed=seed, seconds=seconds, kinds=tuple(arguments.kinds)), database):
+                if not _one(
+                    FarForecast(way=way, seed=seed, seconds=seconds, kinds=tuple(arguments.kinds), fault=arguments.fault), database
+                ):
                     return 1
             except (NoServer, pytest.skip.Exception) as error:
                 print(f"NOTHING WAS TORTURED: {error}", file=sys.stderr)
@@ -44,9 +46,10 @@ def _one(forecast: FarForecast, database: str | None) -> bool:
     for complaint in findings.complaints[:COMPLAINTS_MAX]:
         print(f"  WRONG  {complaint}")
     if findings.complaints:
-        kinds = f" --kinds {' '.join(f'{kind!r}' for kind in forecast.kinds)}" if forecast.kinds else ""
+        options = f" --kinds {' '.join(f'{kind!r}' for kind in forecast.kinds)}" if forecast.kinds else ""
+        options += f" --fault {forecast.fault!r}" if forecast.fault else ""
         print(f"  {len(findings.complaints)} complaints; logs, effects and store in {folder}")
-        print(f'  again: make torture SECONDS={forecast.seconds:.0f} SEED={forecast.seed} ARGS="--workers {forecast.way}{kinds}"')
+        print(f'  again: make torture SECONDS={forecast.seconds:.0f} SEED={forecast.seed} ARGS="--workers {forecast.way}{options}"')
         return False
     shutil.rmtree(folder)
     return True

@@ -1,5 +1,6 @@
 """The servers of such a storm: a broker or a database that nobody else uses, killed with SIGKILL and started again."""
 
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -33,10 +34,14 @@ class Server(Protocol):
 class Broker:
     """RabbitMQ or NATS."""
 
-    def __init__(self, process: brokers.OwnServer, url: str) -> None:
-        self._process = process
+    def __init__(self, process: brokers.OwnServer, url: str, data: Path) -> None:
         self.url = url
         self.begin, self.is_up, self.kill = process.begin, process.is_up, process.kill
+        self._data = data
+
+    def wipe(self) -> None:
+        """What it had is lost; after `kill`."""
+        shutil.rmtree(self._data)
 
 
 class Database:
@@ -60,11 +65,12 @@ class Database:
 @asynccontextmanager
 async def own_broker(product: Literal["amqp", "nats"], folder: Path) -> AsyncIterator[Server]:
     """A running broker; the test is skipped where the program is not installed."""
-    data = folder / product
-    data.mkdir()
-    own = brokers.own_nats(data, "-js") if product == "nats" else brokers.own_rabbitmq(data, settings="")
-    async with own as process:
-        yield Broker(process, f"{product}://127.0.0.1:{process.port}{'?ack_wait=3' if product == 'nats' else '/'}")
+    place = folder / product
+    place.mkdir()
+    is_nats = product == "nats"
+    async with brokers.own_nats(place, "-js") if is_nats else brokers.own_rabbitmq(place, settings="") as process:
+        url = f"{product}://127.0.0.1:{process.port}{'?ack_wait=3' if is_nats else '/'}"
+        yield Broker(process, url, place / ("jetstream" if is_nats else "data"))
 
 
 @asynccontextmanager

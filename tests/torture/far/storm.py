@@ -13,6 +13,7 @@ from perdure.model.errors import PerdureError
 from tests.torture.far.audit import Findings, audit, read_effects
 from tests.torture.far.client import Wishes
 from tests.torture.far.members import Member
+from tests.torture.far.servers import Broker
 from tests.torture.far.topology import LEASE_S, WORKERS, Topology, topology
 from tests.torture.far.ways import WAYS, Fault, Kind, Name
 
@@ -23,12 +24,16 @@ _LOOK_S = 0.02
 
 
 class FarForecast(Struct, frozen=True):
-    """Everything that a storm over workers is made of. ``kinds``: the faults to choose from, all of the way if none is named."""
+    """Everything that a storm over workers is made of. ``kinds``: the faults to choose from, all of the way if none is named.
+
+    ``fault``: planted in all members, to see it found.
+    """
 
     way: Name
     seed: int
     seconds: float = 12.0
     kinds: tuple[Kind, ...] = ()
+    fault: str = ""
     tellers: int = 12
     calm_s: float = 40.0
 
@@ -176,7 +181,7 @@ class Storm:
                 proxy.asks.clear()
                 proxy.answers.clear()
                 self._later(fault, place.heal)
-            case "kill broker" | "kill database":
+            case "kill broker" | "wipe broker" | "kill database":
                 await self._kill_server(fault)
 
     async def _kill_server(self, fault: Fault) -> None:
@@ -187,6 +192,9 @@ class Storm:
             await self._tend()
             await asyncio.sleep(_LOOK_S)
         server.kill()
+        if fault.kind == "wipe broker":
+            assert isinstance(server, Broker)
+            server.wipe()
 
         async def begin() -> None:
             server.begin()
@@ -229,6 +237,7 @@ class FarFindings(Struct):
 async def storm_over(forecast: FarForecast, folder: Path, database: str | None, say: Say = lambda line: None) -> FarFindings:
     """Let the storm come and go; give what is wrong after it. ``database``: of a PostgreSQL, for a store that is not on trial itself."""
     async with topology(WAYS[forecast.way], folder, database) as place:
+        place.plant(forecast.fault)
         storm = Storm(forecast, place, say)
         await storm.gather()
         faults = await storm.rage()

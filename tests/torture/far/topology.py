@@ -13,6 +13,7 @@ from tests.conformance.proxy import Proxy
 from tests.torture.binaries import NoServer
 from tests.torture.far.client import Wishes
 from tests.torture.far.members import ROOT, Member
+from tests.torture.far.planted import FAULT_VARIABLE
 from tests.torture.far.servers import Broker, Server, own_broker, own_postgres
 from tests.torture.far.ways import Way
 
@@ -39,6 +40,7 @@ class Topology:
         self.proxies: dict[str, Proxy] = {}
         self.client: Member | None = None
         self._folder = folder
+        self._environment = {"FAR_EFFECTS": str(self.effects)}
         self._is_cut_off = False
 
     @property
@@ -76,7 +78,11 @@ class Topology:
         return await self.proxies[name].start()
 
     def _member(self, name: str, command: list[str]) -> Member:
-        return Member(name, command, self._folder, {"FAR_EFFECTS": str(self.effects)})
+        return Member(name, command, self._folder, self._environment)
+
+    def plant(self, fault: str) -> None:
+        """Whoever begins from now on has the fault."""
+        self._environment[FAULT_VARIABLE] = fault
 
     def begin_client(self, wishes: Wishes) -> None:
         """The load comes."""
