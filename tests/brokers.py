@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -24,6 +25,7 @@ from perdure.testing.conformance.transport import TransportConformance, Transpor
 from tests.conformance.proxy import Proxy
 
 _PROXIES = 6
+_DEAF_S = 10.0
 
 PATIENCE = TransportHarness()
 PATIENCE.patience_s = 100.0  # type: ignore[misc]
@@ -75,13 +77,20 @@ class OwnServer:
 
     async def start(self) -> None:
         """It takes connections."""
-        self._launch()
-        await PATIENCE.until(lambda: listens("127.0.0.1", self.port), "the server")
+        self.begin()
+        await PATIENCE.until(self.is_up, "the server")
 
-    def _launch(self) -> None:
+    def begin(self) -> None:
+        """It is on its way."""
+        assert self._process is None, "it was begun and not killed"
         quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         # A session of its own: it goes with all that it has started.
         self._process = subprocess.Popen(self._command, env=os.environ | self._environment, start_new_session=True, **quiet)  # type: ignore[call-overload]
+
+    async def is_up(self) -> bool:
+        """Whether it takes connections; one that has ended by itself never will."""
+        assert self._process is None or self._process.poll() is None, f"{self._command[0]} ended by itself"
+        return self._process is not None and await listens("127.0.0.1", self.port)
 
     def kill(self) -> None:
         """Its processes are gone, without a farewell."""
@@ -89,6 +98,17 @@ class OwnServer:
         if process is not None:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+            self._wait_until_deaf()
+
+    def _wait_until_deaf(self) -> None:
+        """What its first process has begun is killed with it, and is none of our children: it may take connections for a moment more."""
+        end_s = time.monotonic() + _DEAF_S
+        while time.monotonic() < end_s:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)):
+                    return
+            time.sleep(0.005)
+        raise AssertionError(f"{self._command[0]} was killed and takes connections")
 
 
 def free_port() -> int:

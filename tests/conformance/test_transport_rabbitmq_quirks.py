@@ -10,6 +10,7 @@ from typing import Any
 
 import aiormq
 import pytest
+from aiormq.connection import FrameReceiver
 
 from perdure.model.errors import InvalidOption, NoHandlers, PacketTooLarge, TransportUnavailable
 from perdure.ports.transport import DEAD, DELIVERIES_MAX, REASON_HEADER, Packet, worker_address
@@ -285,6 +286,24 @@ async def test_a_vhost_that_is_not_there_is_told(amqp_server: str) -> None:
 async def test_a_broker_that_is_not_there_is_unavailable() -> None:
     with pytest.raises(TransportUnavailable, match=r"amqp://me@127.0.0.1:1/"):
         await RabbitMQTransport("amqp://me:secret@127.0.0.1:1/").open()
+
+
+async def test_a_broker_that_hangs_up_before_it_has_greeted_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one that dies does, and one that is on its way up. The client says it otherwise if it looks after the hang-up."""
+    get_frame = FrameReceiver.get_frame
+
+    async def get_late(receiver: FrameReceiver) -> Any:
+        await PATIENCE.until(receiver.reader.at_eof, "the hang-up")
+        return await get_frame(receiver)
+
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(8)
+        writer.close()
+
+    monkeypatch.setattr(FrameReceiver, "get_frame", get_late)
+    async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as server:
+        with pytest.raises(TransportUnavailable, match=r"hung up before it had greeted"):
+            await RabbitMQTransport(f"amqp://127.0.0.1:{server.sockets[0].getsockname()[1]}/").open()
 
 
 def test_a_url_is_read_with_care_and_named_without_secrets() -> None:

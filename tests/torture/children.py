@@ -1,6 +1,7 @@
 """Processes that die with the one that started them. Protects the machine from what a killed test would leave running."""
 
 import ctypes
+import os
 import signal
 import subprocess
 import sys
@@ -44,6 +45,24 @@ def run(command: Sequence[str | Path], *, owner: Owner | None = None, within_s: 
     if done.returncode:
         raise AssertionError(f"{' '.join(map(str, command))} ended with {done.returncode}: {done.stdout}{done.stderr}")
     return done.stdout
+
+
+def is_alive(process: int) -> bool:
+    """Tell whether there is such a process, one that has ended and is not buried excepted."""
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        # Where there is no /proc, whoever adopts the dead buries them.
+        return sys.platform != "linux" and _takes_signals(process)
+    return state != "Z"
+
+
+def _takes_signals(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def end(process: subprocess.Popen[bytes], number: signal.Signals, *, within_s: float) -> int:

@@ -15,7 +15,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -92,11 +92,15 @@ class Server:
 
     def start(self) -> None:
         """It answers."""
+        self.begin()
+        self.until("select 1", "1")
+
+    def begin(self) -> None:
+        """It is on its way."""
         assert not self.is_up, f"the server on port {self.port} is up already"
         self._process = children.begin(
             [self._binaries / "postgres", "-D", self.folder, "-p", str(self.port)], self.log, owner=self._owner, cwd=self.folder.parent
         )
-        self.until("select 1", "1")
 
     def stop(self) -> None:
         """As ``pg_ctl stop -m fast``: sessions are cut, all is written."""
@@ -105,6 +109,20 @@ class Server:
     def crash(self) -> None:
         """As ``pg_ctl stop -m immediate``: nothing is written, and the next start has to recover."""
         self._end(signal.SIGQUIT)
+
+    def kill(self) -> None:
+        """As ``kill -9`` of all its processes: not even they know. The next start has to recover."""
+        assert self._process is not None
+        # Its sessions have groups of their own, and would hold its memory for as long as they do not notice.
+        family = [self.pid, *map(int, children.run(["pgrep", "-P", str(self.pid)]).split())]
+        for process in family:
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        self._process.wait(PATIENCE_S)
+        end_s = time.monotonic() + PATIENCE_S
+        while any(map(children.is_alive, family)):
+            assert time.monotonic() < end_s, f"of {family} some were killed and live"
+            time.sleep(_LOOK_S / 10)
 
     def _end(self, number: signal.Signals) -> None:
         if self._process is not None:

@@ -109,6 +109,16 @@ async def test_a_lost_connection_is_made_again_after_growing_pauses(monkeypatch:
     assert pauses == [0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]
 
 
+async def test_a_failure_that_nobody_foresaw_is_told_and_does_not_end_the_tries(caplog: pytest.LogCaptureFixture) -> None:
+    broker = Broker()
+    async with opened(broker) as link:
+        broker.failures = [ZeroDivisionError("a client's own")]
+        broker.wires[0].lost("cut")
+        await until(broker, 2)
+        assert link.current() is broker.wires[1]
+    assert "a client's own" in caplog.text
+
+
 async def test_who_follows_is_told_of_each_new_connection() -> None:
     broker, told = Broker(), asyncio.Queue[Wire]()
     async with opened(broker) as link:

@@ -139,6 +139,11 @@ class Link(Generic[C]):
         except (TransportUnavailable, InvalidOption) as error:
             await self._drop(error.fields.get("problem") or str(error))
             return False
+        except Exception as error:
+            # An adapter that let a client's error through: told with its place, and tried again. Nobody else would ever connect again.
+            logger.exception("connecting to the transport %s again met what it should not", self._name)
+            await self._drop(f"{type(error).__name__}: {error}")
+            return False
         return not self._is_lost.is_set()
 
     async def _restore(self, follow: Follow[C], connection: C) -> None:

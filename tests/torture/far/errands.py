@@ -8,6 +8,7 @@ from typing import Any
 
 import perdure
 from perdure import Retry, action, workflow
+from tests.torture.far.planted import FAULT_VARIABLE, plant
 
 FOREVER = Retry(first="50ms", cap="500ms")
 QUEUE = "far"
@@ -74,3 +75,7 @@ async def errand(number: int, span_s: float, is_loaded: bool) -> int:
 def result_of(number: int, *, is_loaded: bool) -> int:
     """Give what an errand has to come to."""
     return 2 * number + 2 * (number + 1) + number + (LARGE // 2 if is_loaded else 1)
+
+
+# Nodes and workers load this file, and nothing else of ours.
+plant(os.environ.get(FAULT_VARIABLE, ""))

@@ -50,8 +50,8 @@ class Member:
             self.begin()
 
     def note_death(self) -> None:
-        """A process that ended without being told to is not forgotten."""
-        if not self._is_told and self.code is not None:
+        """A process that ended without being told to is not forgotten, but for one that found its server away."""
+        if not self._is_told and self.code not in (None, UNAVAILABLE):
             self.deaths.append(f"{self.name} ended by itself with {self.code}; see {self.log}")
         self._is_told = True
 

@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from random import Random
 
@@ -13,21 +13,27 @@ from perdure.model.errors import PerdureError
 from tests.torture.far.audit import Findings, audit, read_effects
 from tests.torture.far.client import Wishes
 from tests.torture.far.members import Member
+from tests.torture.far.servers import Broker
 from tests.torture.far.topology import LEASE_S, WORKERS, Topology, topology
 from tests.torture.far.ways import WAYS, Fault, Kind, Name
 
 Say = Callable[[str], None]
 SPANS_S = (0.0, 0.02, 0.02, 0.2, 1.5, LEASE_S + 0.5)
 READY_S = 60.0
+_LOOK_S = 0.02
 
 
 class FarForecast(Struct, frozen=True):
-    """Everything that a storm over workers is made of. ``kinds``: the faults to choose from, all of the way if none is named."""
+    """Everything that a storm over workers is made of. ``kinds``: the faults to choose from, all of the way if none is named.
+
+    ``fault``: planted in all members, to see it found.
+    """
 
     way: Name
     seed: int
     seconds: float = 12.0
     kinds: tuple[Kind, ...] = ()
+    fault: str = ""
     tellers: int = 12
     calm_s: float = 40.0
 
@@ -110,11 +116,14 @@ class Storm:
 
     async def _wait_until(self, at_s: float) -> None:
         while self.now_s < at_s:
-            for entry in [entry for entry in self._ends if entry[0] <= self.now_s]:
-                self._ends.remove(entry)
-                await entry[1]()
-            self._supervise()
-            await asyncio.sleep(0.02)
+            await self._tend()
+            await asyncio.sleep(_LOOK_S)
+
+    async def _tend(self) -> None:
+        for entry in [entry for entry in self._ends if entry[0] <= self.now_s]:
+            self._ends.remove(entry)
+            await entry[1]()
+        self._supervise()
 
     def _has_ended(self, client: Member) -> bool:
         self._supervise()
@@ -172,10 +181,25 @@ class Storm:
                 proxy.asks.clear()
                 proxy.answers.clear()
                 self._later(fault, place.heal)
-            case "kill broker":
-                assert place.broker is not None
-                place.broker.kill()
-                self._later(fault, place.broker.start)
+            case "kill broker" | "wipe broker" | "kill database":
+                await self._kill_server(fault)
+
+    async def _kill_server(self, fault: Fault) -> None:
+        server = self._place.server
+        assert server is not None
+        # One that is dead or has not recovered yet is let come back: it is not its own recovery that is on trial.
+        while not await server.is_up():
+            await self._tend()
+            await asyncio.sleep(_LOOK_S)
+        server.kill()
+        if fault.kind == "wipe broker":
+            assert isinstance(server, Broker)
+            server.wipe()
+
+        async def begin() -> None:
+            server.begin()
+
+        self._later(fault, begin)
 
     async def calm(self) -> list[str]:
         """All are up and in good order, and what was begun has ended; gives what has not."""
@@ -184,6 +208,8 @@ class Storm:
         await place.heal()
         for member in place.members:
             member.send(signal.SIGCONT)
+        await self._until_server_is_up()
+        for member in place.members:
             member.begin()
         place.client.send(signal.SIGTERM)
         client = place.client
@@ -192,6 +218,11 @@ class Storm:
         for member in place.members:
             member.note_death()
         return complaints + [death for member in place.members for death in member.deaths]
+
+    async def _until_server_is_up(self) -> None:
+        async with asyncio.timeout(READY_S):
+            while self._place.server is not None and not await self._place.server.is_up():  # noqa: ASYNC110 - as above.
+                await asyncio.sleep(_LOOK_S)
 
 
 class FarFindings(Struct):
@@ -203,9 +234,10 @@ class FarFindings(Struct):
     calm_s: float
 
 
-async def storm_over(forecast: FarForecast, folder: Path, servers: Mapping[str, str], say: Say = lambda line: None) -> FarFindings:
-    """Let the storm come and go; give what is wrong after it."""
-    async with topology(WAYS[forecast.way], folder, servers) as place:
+async def storm_over(forecast: FarForecast, folder: Path, database: str | None, say: Say = lambda line: None) -> FarFindings:
+    """Let the storm come and go; give what is wrong after it. ``database``: of a PostgreSQL, for a store that is not on trial itself."""
+    async with topology(WAYS[forecast.way], folder, database) as place:
+        place.plant(forecast.fault)
         storm = Storm(forecast, place, say)
         await storm.gather()
         faults = await storm.rage()

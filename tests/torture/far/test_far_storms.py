@@ -10,6 +10,7 @@ import pytest
 
 from tests.torture.far.storm import FarForecast, storm_over
 from tests.torture.far.ways import WAYS, Name, names
+from tests.torture.requirements import skip_without_server
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -23,13 +24,11 @@ SECONDS = 8.0
 def test_no_fault_of_workers_nodes_or_brokers_loses_or_doubles_an_outcome(
     way: Name, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    servers = {}
-    if WAYS[way].store == "postgres":
-        servers["postgres"] = request.getfixturevalue("postgres_server")
-    if way == "amqp":
-        servers["amqp"] = request.getfixturevalue("amqp_server")
+    database = request.getfixturevalue("postgres_server") if way == "amqp" else None
+    if way == "postgres":
+        skip_without_server()
     forecast = FarForecast(way=way, seed=SEEDS[way], seconds=SECONDS)
     assert names(forecast.script()) == set(WAYS[way].kinds), "a seed that brings all kinds of faults"
-    findings = asyncio.run(storm_over(forecast, tmp_path, servers))
+    findings = asyncio.run(storm_over(forecast, tmp_path, database))
     assert findings.complaints == [], f"the folder {tmp_path} has the logs"
     assert findings.books.runs > 10

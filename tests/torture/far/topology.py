@@ -1,18 +1,20 @@
 """The topology of such a storm: who is started with which URLs, and what can be done to each on its way."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import msgspec
 
 from tests import brokers, postgres
 from tests.conformance.proxy import Proxy
+from tests.torture.binaries import NoServer
 from tests.torture.far.client import Wishes
 from tests.torture.far.members import ROOT, Member
+from tests.torture.far.planted import FAULT_VARIABLE
+from tests.torture.far.servers import Broker, Server, own_broker, own_postgres
 from tests.torture.far.ways import Way
 
 LEASE_S = 2.0
@@ -23,10 +25,11 @@ _ERRANDS = str(ROOT / "tests" / "torture" / "far" / "errands.py")
 
 
 class Topology:
-    """The members, and the proxies between them and the server. ``broker``: a server of our own, where there is one."""
+    """The members, and the proxies between them and the server. ``server``: the broker or database behind them, which is ours to kill."""
 
-    def __init__(self, way: Way, folder: Path, store: str) -> None:
+    def __init__(self, way: Way, folder: Path, store: str, server: Server | None) -> None:
         self.way = way
+        self.server = server
         self.store = store
         self.effects = folder / "effects.jsonl"
         self.told = folder / "told"
@@ -35,9 +38,9 @@ class Topology:
         self.workers: list[Member] = []
         self.apis: list[Member] = []
         self.proxies: dict[str, Proxy] = {}
-        self.broker: brokers.OwnServer | None = None
         self.client: Member | None = None
         self._folder = folder
+        self._environment = {"FAR_EFFECTS": str(self.effects)}
         self._is_cut_off = False
 
     @property
@@ -75,7 +78,11 @@ class Topology:
         return await self.proxies[name].start()
 
     def _member(self, name: str, command: list[str]) -> Member:
-        return Member(name, command, self._folder, {"FAR_EFFECTS": str(self.effects)})
+        return Member(name, command, self._folder, self._environment)
+
+    def plant(self, fault: str) -> None:
+        """Whoever begins from now on has the fault."""
+        self._environment[FAULT_VARIABLE] = fault
 
     def begin_client(self, wishes: Wishes) -> None:
         """The load comes."""
@@ -107,34 +114,30 @@ class Topology:
 
 
 @asynccontextmanager
-async def topology(way: Way, folder: Path, servers: Mapping[str, str]) -> AsyncIterator[Topology]:
-    """Members that nobody has begun, on names of their own at these servers."""
+async def topology(way: Way, folder: Path, database: str | None) -> AsyncIterator[Topology]:
+    """Members that nobody has begun, at servers of their own and in a schema of their own of ``database``."""
     async with AsyncExitStack() as stack:
-        store = await _store(way, folder, servers, stack)
-        found = Topology(way, folder, store)
+        match way.name:
+            case "postgres":
+                server: Server | None = await stack.enter_async_context(own_postgres())
+            case "amqp" | "nats":
+                server = await stack.enter_async_context(own_broker(way.name, folder))
+            case _:
+                server = None
+        is_broker = isinstance(server, Broker)
+        store = await _store(way, folder, database, stack) if server is None or is_broker else server.url
+        found = Topology(way, folder, store, server)
         stack.push_async_callback(found.end)
-        await found.build(await _server(way, folder, servers, stack, found))
+        await found.build(server.url if server is not None and is_broker else None)
         yield found
 
 
-async def _store(way: Way, folder: Path, servers: Mapping[str, str], stack: AsyncExitStack) -> str:
+async def _store(way: Way, folder: Path, database: str | None, stack: AsyncExitStack) -> str:
     if way.store == "sqlite":
         return f"sqlite:///{folder}/store.db"
-    schema: Any = postgres.fresh_schema(servers["postgres"])
+    if database is None:
+        raise NoServer("no PostgreSQL is there for the store")
+    schema: Any = postgres.fresh_schema(database)
     url = await asyncio.to_thread(schema.__enter__)
     stack.push_async_callback(asyncio.to_thread, schema.__exit__, None, None, None)
     return str(url)
-
-
-async def _server(way: Way, folder: Path, servers: Mapping[str, str], stack: AsyncExitStack, found: Topology) -> str | None:
-    prefix = f"far_{uuid4().hex[:16]}"
-    match way.name:
-        case "amqp":
-            return f"{servers['amqp']}?prefix={prefix}&queues_expire=60"
-        case "nats":
-            data = folder / "nats"
-            data.mkdir()
-            found.broker = await stack.enter_async_context(brokers.own_nats(data, "-js"))
-            return f"nats://127.0.0.1:{found.broker.port}?prefix={prefix}&ack_wait=3"
-        case _:
-            return None

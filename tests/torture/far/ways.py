@@ -5,7 +5,19 @@ from typing import Literal
 
 from msgspec import Struct
 
-Kind = Literal["kill worker", "pause worker", "kill node", "pause node", "cut", "away", "partition", "kill broker", "kill api"]
+Kind = Literal[
+    "kill worker",
+    "pause worker",
+    "kill node",
+    "pause node",
+    "cut",
+    "away",
+    "partition",
+    "kill broker",
+    "wipe broker",
+    "kill database",
+    "kill api",
+]
 Name = Literal["sqlite", "postgres", "amqp", "nats", "http"]
 
 _PROCESSES: tuple[Kind, ...] = ("kill worker", "pause worker", "kill node")
@@ -25,9 +37,15 @@ WAYS: Mapping[Name, Way] = {
     way.name: way
     for way in (
         Way("sqlite", "sqlite", _PROCESSES),
-        Way("postgres", "postgres", (*_PROCESSES, "pause node", "cut", "partition", "away"), nodes=2, has_network=True),
-        Way("amqp", "postgres", (*_PROCESSES, "pause node", "cut", "partition", "away"), nodes=2, has_network=True),
-        Way("nats", "sqlite", (*_PROCESSES, "kill broker", "partition", "cut"), has_network=True),
+        Way("postgres", "postgres", (*_PROCESSES, "pause node", "kill database", "cut", "partition", "away"), nodes=2, has_network=True),
+        Way(
+            "amqp",
+            "postgres",
+            (*_PROCESSES, "pause node", "kill broker", "wipe broker", "cut", "partition", "away"),
+            nodes=2,
+            has_network=True,
+        ),
+        Way("nats", "sqlite", (*_PROCESSES, "kill broker", "wipe broker", "partition", "cut"), has_network=True),
         Way("http", "sqlite", (*_PROCESSES, "kill api")),
     )
 }

@@ -51,6 +51,9 @@ def client_errors(place: Place) -> Iterator[None]:
         if task is not None and task.cancelling():
             raise
         raise TransportUnavailable(transport=place.name, problem="the connection was lost meanwhile") from error
+    except StopAsyncIteration as error:
+        # What the client says of a broker that hung up between two frames of the greeting, as one that is starting or dying does.
+        raise TransportUnavailable(transport=place.name, problem="it hung up before it had greeted") from error
     except (AMQPError, OSError, RuntimeError, EOFError) as error:
         raise translated(error, place) from error
 
