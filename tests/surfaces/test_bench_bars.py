@@ -77,10 +77,22 @@ def test_a_slower_disk_is_laid_beside_the_same_server_without_it(slow: float, is
     assert [met for text, met in found.items() if text.startswith("half")] == [is_met]
 
 
-@pytest.mark.parametrize(("slow_ms", "is_met"), [(2.9, True), (3.6, False)])
-def test_a_lone_run_waits_for_two_slower_syncs_and_no_more(slow_ms: float, is_met: bool) -> None:
-    found = verdicts("W2", result("W2", slow_ms, slow_sync_us=1_000), result("W2", 1.0, "postgres-unslowed"))
+def single(ms: float, store: str = "postgres") -> Result:
+    return Result("raw", "ceiling_single", ms, "ms a commit", {"store": store, "beside": "W2"})
+
+
+@pytest.mark.parametrize(("slow_ms", "is_met"), [(3.4, True), (3.8, False)])
+def test_a_lone_run_waits_for_two_slower_raw_commits_and_no_more(slow_ms: float, is_met: bool) -> None:
+    raw = [single(1.4), single(0.2, "postgres-unslowed")]
+    found = verdicts("W2", result("W2", slow_ms), result("W2", 1.0, "postgres-unslowed"), *raw)
     assert [met for text, met in found.items() if text.startswith("two")] == [is_met]
+
+
+@pytest.mark.parametrize(("syncs", "is_met"), [(2.01, True), (2.4, False)])
+def test_the_syncs_of_a_lone_run_are_counted_where_nobody_else_syncs(syncs: float, is_met: bool) -> None:
+    slow = result("W2", 3.0, syncs_per_step=syncs)
+    assert verdicts("W2", slow, result("W2", 1.0, "postgres-unslowed"))["2.1 syncs a run"] is is_met
+    assert verdicts("W2", slow) == {"DBOS / 5": None}
 
 
 @pytest.mark.parametrize(("mb", "is_met"), [(125, True), (126, False)])

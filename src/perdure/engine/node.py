@@ -18,6 +18,7 @@ from perdure.engine.intake import Intake
 from perdure.engine.keeping import kept_outcome
 from perdure.engine.loader import Loader
 from perdure.engine.lookout import Lookout
+from perdure.engine.nursery import Nursery
 from perdure.engine.policing import Policing
 from perdure.engine.postroom import Postroom
 from perdure.engine.pruner import Pruner
@@ -103,6 +104,7 @@ class Node:
         self.pruner: Pruner = Pruner(around.store, around.clock, around.retention, lambda: self.share.mine)
         self.retrier: Retrier = Retrier(self)
         self.policing: Policing = Policing(around.store, limits, around.retention, self._retain)
+        self._nursery = Nursery()
         self._on_fenced = on_lost
         self._farewell: asyncio.Task[None] | None = None
         self._unsubscribe: Callable[[], None] = lambda: None
@@ -142,6 +144,7 @@ class Node:
         if not await self.tenure.begin():
             return False
         self.is_open = True
+        self._nursery.open()
         self.committer.open(self.epoch)
         self._stop_listening = self.around.definitions.listen(self.fetcher.try_parked)
         self.wakes.store_us = self.around.clock.now_us()
@@ -227,6 +230,7 @@ class Node:
 
     def _stop(self, *, is_lost: bool = False) -> None:
         self.is_open = False
+        self._nursery.close()
         self._unsubscribe()
         self._stop_listening()
         self.wakes.close()

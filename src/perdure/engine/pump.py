@@ -1,11 +1,11 @@
 """The heart of a node: dirty runs in, transitions, one commit, and what follows from it. Protects the order: write first, then act (G2)."""
 
 import asyncio
-import gc
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from perdure.deciders.undisturbed import WithoutCollection, WithoutHooks
 from perdure.engine.committer import Committer
 from perdure.engine.dispatcher import Dispatcher
 from perdure.engine.ended import asked_of
@@ -92,7 +92,7 @@ class Pump:
         self._is_scheduled = False
         if self.committer.is_dead:
             return 0
-        with _WithoutCollection():
+        with WithoutCollection(), WithoutHooks():
             count = self._advance_dirty(self._clock.now_us())
         self.committer.flush()
         if self._dirty:
@@ -134,7 +134,7 @@ class Pump:
 
     def settle(self, pieces: Sequence[Piece], refused: dict[RunId, RunRow]) -> None:
         """What the transitions asked for is carried out: it is durable now."""
-        with _WithoutCollection():
+        with WithoutCollection():
             for piece in pieces:
                 self._settle(piece, refused)
 
@@ -252,20 +252,3 @@ def _add(run: LiveRun, arrival: Arrival) -> None:
         run.arrivals.insert(0, arrival)
     else:
         run.arrivals.append(arrival)
-
-
-class _WithoutCollection:
-    """Holds the garbage collector back for a bounded burst: it would walk through the thousands of young objects of a burst again and
-    again, and find nothing, because they live until the next commit. Costs nothing in memory: the burst is bounded, and collection follows.
-    """
-
-    # A class, because a generator as context manager costs four times as much, and a lone step enters four times.
-    __slots__ = ("_was_enabled",)
-
-    def __enter__(self) -> None:
-        self._was_enabled = gc.isenabled()
-        gc.disable()
-
-    def __exit__(self, *_: object) -> None:
-        if self._was_enabled:
-            gc.enable()

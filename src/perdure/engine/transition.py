@@ -74,17 +74,17 @@ class Transitions:
             )
 
     def _write(self, piece: Piece, attachments: Attachments, batch: Batch) -> Piece:
-        run = piece.run
-        piece.stopped = [command.call for command in piece.commands if type(command) is commands.CancelCall]
-        if piece.stopped:
+        run, kinds = piece.run, set(map(type, piece.commands))
+        if commands.CancelCall in kinds:
+            piece.stopped = [command.call for command in piece.commands if type(command) is commands.CancelCall]
             self._cancel_children(piece, batch)
-        if any(type(command) is commands.SendSignal for command in piece.commands):
+        if commands.SendSignal in kinds:
             self._send_signals(piece, batch)
         append_row(run, piece.facts, attachments, batch, run.last_us)
         if any(arrival.make is not None for arrival in piece.settled):
             piece.dispatch = [fact.call for fact in piece.facts if isinstance(fact, facts.AttemptLost | facts.CallRetried)]
         last = piece.commands[-1] if piece.commands else None
-        state = _published(piece.commands)
+        state = _published(piece.commands) if commands.Publish in kinds else None
         if isinstance(last, commands.Complete | commands.Fail | commands.Cancel):
             end_run(piece, last, state, batch, self.tools.limits)
         elif isinstance(last, commands.ContinueAsNew):

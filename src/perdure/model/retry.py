@@ -68,6 +68,8 @@ class Retry(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     def end_us(self, scheduled_us: int) -> int | None:
         """Give the instant after which no attempt is made, for a call scheduled at ``scheduled_us``; ``None`` for never."""
+        if self.total is None and self.deadline is None:
+            return None
         ends = []
         if self.total is not None:
             ends.append(scheduled_us + span_us(self.total))

@@ -23,6 +23,9 @@ select
     array(select pid from pg_stat_activity where backend_type not in ('client backend', 'parallel worker')) as others
 """
 _COMMITS = "select xact_commit from pg_stat_database where datname = current_database()"
+_COUNTS_SYNCS_SINCE, _COUNTS_BY_OBJECT_SINCE = 14, 18
+_SYNCS = "select wal_sync from pg_stat_wal"
+_SYNCS_18 = "select sum(fsyncs)::bigint from pg_stat_io where object = 'wal'"
 _FLUSH_MAX_LOOKS = 30
 
 
@@ -77,17 +80,21 @@ class Meter:
         self._before: _Reading | None = None
         self._after: _Reading | None = None
         self._commits = 0
+        self._syncs: int | None = None
 
     async def begin(self) -> None:
         """Measuring begins."""
         self._connection: asyncpg.Connection[Any] = await self._trips.connect(self._server)
         self._commits = -await self._settled_commits()
+        self._syncs = await self._read_syncs()
         self._before = await self._read()
 
     async def end(self) -> None:
         """Measuring has ended."""
         self._after = await self._read()
         self._commits += await self._settled_commits()
+        before, after = self._syncs, await self._read_syncs()
+        self._syncs = None if before is None or after is None else after - before
         await self._connection.close()
 
     async def _settled_commits(self) -> int:
@@ -97,6 +104,13 @@ class Meter:
         await asyncio.sleep(0.1)
         return int(await self._connection.fetchval(_COMMITS))
 
+    async def _read_syncs(self) -> int | None:
+        """How often the server has synced its log; told as late as commits are. ``None`` where it does not count that."""
+        version = self._connection.get_server_version().major
+        if version < _COUNTS_SYNCS_SINCE:
+            return None
+        return int(await self._connection.fetchval(_SYNCS if version < _COUNTS_BY_OBJECT_SINCE else _SYNCS_18))
+
     async def _read(self) -> _Reading:
         row = await self._connection.fetchrow(_READ, self._application)
         assert row is not None
@@ -104,7 +118,7 @@ class Meter:
         return _Reading(row["wal_bytes"], self._trips.count, cpu_s, other_s)
 
     def use(self, steps: int) -> dict[str, Any]:
-        """Give bytes of WAL, commits, round trips and microseconds of the server for each step."""
+        """Give bytes of WAL, commits, syncs of the log, round trips and microseconds of the server for each step."""
         assert self._before is not None
         assert self._after is not None
         before, after = self._before, self._after
@@ -112,6 +126,7 @@ class Meter:
             "wal_bytes_per_step": round((after.wal_bytes - before.wal_bytes) / steps, 1),
             "db_commits_per_step": round(self._commits / steps, 4),
             "round_trips_per_step": round((after.round_trips - before.round_trips) / steps, 4),
+            "syncs_per_step": None if self._syncs is None else round(self._syncs / steps, 4),
             "server_us_per_step": _spent_us(before.cpu_s, after.cpu_s, steps),
             "server_background_us_per_step": _spent_us(before.other_s, after.other_s, steps),
         }

@@ -77,8 +77,9 @@ def _weight(bench: Bench, steps: int) -> dict[str, Any]:
 async def latency(bench: Bench) -> list[Result]:
     """W2: runs of one step, one after another."""
     runs, spans = bench.sized(200), []
-    async with bench.engine() as engine:
+    async with metered(bench) as (engine, meter):
         await warm(engine)
+        await meter.begin()
         before = commits_of(engine)
         with bench.gauge() as gauge:
             for _ in range(runs):
@@ -86,8 +87,9 @@ async def latency(bench: Bench) -> list[Result]:
                 await engine.run(chain, 1)
                 spans.append(time.perf_counter() - began)
         commits = commits_of(engine) - before
+        await meter.end()
     more = {"p99_ms": round(percentile(spans, 99) * 1e3, 3), "runs": runs, "commits_per_run": round(commits / runs, 2)}
-    return [bench.result("W2", percentile(spans, 50) * 1e3, "ms p50", rss_mb=round(memory_mb(), 1), **more, **gauge.use(runs))]
+    return [bench.result("W2", percentile(spans, 50) * 1e3, "ms p50", rss_mb=round(memory_mb(), 1), **more, **gauge.use(runs), **meter.use(runs))]
 
 
 async def fans(bench: Bench) -> list[Result]:

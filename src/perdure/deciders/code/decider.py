@@ -207,9 +207,7 @@ class CodeDecider:
         return [place for task in self.context.loop.tasks if not task.done() and (place := _place(task))]
 
     def close(self) -> None:
-        self.context.is_closing = True
-        self.context.is_replaying = True
-        self.context.loop.close()
+        self.context.close()
 
 
 def _place(task: BranchTask) -> BranchPlace | None:

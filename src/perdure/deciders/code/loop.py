@@ -2,8 +2,6 @@
 
 import asyncio
 import contextvars
-import gc
-import sys
 from asyncio import events
 from collections import deque
 from collections.abc import Callable, Coroutine
@@ -13,6 +11,7 @@ from zlib import crc32
 
 from perdure.deciders.code.refusals import RefusingLoop
 from perdure.deciders.code.task import BranchTask
+from perdure.deciders.undisturbed import WithoutCollection, WithoutHooks
 from perdure.model.duration import MICROSECONDS
 from perdure.model.errors import TooManySteps
 from perdure.model.ids import CallName
@@ -163,18 +162,13 @@ class WorkflowLoop(RefusingLoop):
     def drain(self) -> None:
         """Run callbacks in order until none is ready. Raises `TooManySteps` if that never happens."""
         # A collection in the middle of user code would call finalizers and other libraries' callbacks there, as if the code had.
-        collects = gc.isenabled()
-        gc.disable()
-        outer, hooks = events._get_running_loop(), sys.get_asyncgen_hooks()
-        events._set_running_loop(self)
-        sys.set_asyncgen_hooks(None, None)
-        try:
-            self._run_ready()
-        finally:
-            sys.set_asyncgen_hooks(*hooks)
-            events._set_running_loop(outer)
-            if collects:
-                gc.enable()
+        with WithoutCollection(), WithoutHooks():
+            outer = events._get_running_loop()
+            events._set_running_loop(self)
+            try:
+                self._run_ready()
+            finally:
+                events._set_running_loop(outer)
 
     def _run_ready(self) -> None:
         ready, left = self._ready, self._callbacks_max
