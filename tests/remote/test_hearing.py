@@ -7,14 +7,15 @@ from typing import Any
 import pytest
 
 from perdure.model.call import Outcome
-from perdure.model.errors import CallClosed, RunElsewhere
+from perdure.model.errors import CallClosed, RunElsewhere, StoreUnavailable
 from perdure.model.payload import Content
 from perdure.ports.transport import Packet
 from perdure.remote.hearing import Hearing
 from perdure.remote.reporting import StoreReporter
 from perdure.stores.memory import MemoryStore
 from perdure.wire.attempts import wire_outcome
-from perdure.wire.encoding import encode
+from perdure.wire.bundles import LINES, bundle
+from perdure.wire.encoding import JSON, encode
 from tests.remote.fakes import Scene
 
 A = "r#1#1~1.1"
@@ -54,8 +55,8 @@ class FakeTransport:
     async def close(self) -> None:
         pass
 
-    async def give(self, bodies: Sequence[bytes]) -> list[FakeDelivery]:
-        deliveries = [FakeDelivery(Packet(f"{number}", body)) for number, body in enumerate(bodies)]
+    async def give(self, bodies: Sequence[bytes], content_type: str = JSON) -> list[FakeDelivery]:
+        deliveries = [FakeDelivery(Packet(f"{number}", body, content_type)) for number, body in enumerate(bodies)]
         await self.handler(deliveries)
         return deliveries
 
@@ -116,3 +117,74 @@ async def test_an_outcome_that_a_node_has_heard_and_not_written_goes_back_when_t
     await room.scene.performer.close()
     await room.scene.settle()
     assert delivery.said == ["give back"]
+
+
+class Bundle(Room):
+    """A packet that holds the outcome of a call that is here, and whatever else the test puts beside it."""
+
+    async def hear_beside(self, *others: bytes) -> FakeDelivery:
+        await self.scene.worker()
+        await self.scene.directory.refresh()
+        self.scene.perform().deliver = lambda attempt, outcome: setattr(self, "done", outcome.done)
+        await self.hearing.open()
+        here = encode(wire_outcome(A, Outcome(Content("json", b"1")), worker="w"))
+        (delivery,) = await self.transport.give([bundle([here, *others])], LINES)
+        await self.scene.settle()
+        return delivery
+
+
+@pytest.mark.covers("G2")
+async def test_a_bundle_is_acknowledged_once_all_its_messages_are_durable_and_not_before() -> None:
+    room = Bundle()
+    delivery = await room.hear_beside(encode(wire_outcome("other#1#1~1.1", Outcome(Content("json", b"2")), worker="w")))
+    assert delivery.said == []
+    assert room.done is not None
+    room.done.set_result(None)
+    await room.scene.settle()
+    assert delivery.said == ["ack"]
+
+
+@pytest.mark.covers("G2")
+async def test_a_bundle_goes_back_whole_if_one_of_its_messages_is_not_durable() -> None:
+    room = Bundle()
+    delivery = await room.hear_beside(encode(wire_outcome("other#1#1~1.1", Outcome(Content("json", b"2")), worker="w")))
+    assert room.done is not None
+    room.done.set_exception(RunElsewhere(run="r"))
+    await room.scene.settle()
+    assert delivery.said == ["give back"]
+
+
+@pytest.mark.covers("G2")
+async def test_a_bundle_goes_back_whole_if_the_store_is_away_for_one_of_its_messages(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def commit(_: object) -> None:
+        raise StoreUnavailable(store="memory", problem="away")
+
+    room = Bundle()
+    monkeypatch.setattr(room.store, "commit", commit)
+    delivery = await room.hear_beside(encode(wire_outcome("other#1#1~1.1", Outcome(Content("json", b"2")), worker="w")))
+    assert delivery.said == []
+    assert room.done is not None
+    room.done.set_result(None)
+    await room.scene.settle()
+    assert delivery.said == ["give back"]
+
+
+@pytest.mark.covers("G6")
+async def test_a_poison_line_of_a_bundle_makes_a_dead_letter_once_its_neighbours_are_durable() -> None:
+    room = Bundle()
+    delivery = await room.hear_beside(b'{"type":"outcome","v":1')
+    assert delivery.said == []
+    assert room.done is not None
+    room.done.set_result(None)
+    await room.scene.settle()
+    (said,) = delivery.said
+    assert said.startswith("refuse: ")
+    assert "not JSON" in said
+
+
+async def test_a_bundle_of_nothing_is_refused() -> None:
+    room = Room()
+    await room.hearing.open()
+    (delivery,) = await room.transport.give([b"\n\n"], LINES)
+    await room.scene.settle()
+    assert [said.partition(":")[0] for said in delivery.said] == ["refuse"]

@@ -1,13 +1,20 @@
 """What a worker over a broker says: packets to the address that all nodes handle."""
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterator, Sequence
+from typing import Final
 
 from perdure.ports.reporter import Report
 from perdure.ports.transport import NODES, Packet, Transport
+from perdure.wire.bundles import LINES, bundle, fits_bundle
+
+BUNDLE_BYTES_MAX: Final = 64 * 1024
+REPORTS_AT_ONCE: Final = 2
+"""While one bundle is confirmed another may be on its way; what comes meanwhile waits for the next, and is bundled."""
 
 
 class TransportReporter:
-    """Reports travel by the transport by which the calls came."""
+    """Reports travel by the transport by which the calls came; short ones that go out together share a packet."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
@@ -15,8 +22,34 @@ class TransportReporter:
     @property
     def reports_at_once(self) -> int:
         """As the port says."""
-        return self._transport.traits.sends_at_once
+        return min(REPORTS_AT_ONCE, self._transport.traits.sends_at_once)
 
     async def report(self, reports: Sequence[Report]) -> None:
         """As the port says."""
-        await self._transport.send(NODES, [Packet(report.id, report.body, report.content_type, report.headers) for report in reports])
+        bytes_max = min(BUNDLE_BYTES_MAX, self._transport.traits.packet_bytes_max)
+        await self._transport.send(NODES, [_packet(part) for part in _parts(reports, bytes_max)])
+
+
+def _parts(reports: Sequence[Report], bytes_max: int) -> Iterator[list[Report]]:
+    """Cut what is said into packets: the same whenever it is said again."""
+    part: list[Report] = []
+    size = 0
+    for report in reports:
+        if not fits_bundle(report.body, report.content_type):
+            yield [report]
+            continue
+        size += len(report.body) + 1
+        if part and size > bytes_max:
+            yield part
+            part, size = [], len(report.body) + 1
+        part.append(report)
+    if part:
+        yield part
+
+
+def _packet(part: Sequence[Report]) -> Packet:
+    if len(part) == 1:
+        return Packet(part[0].id, part[0].body, part[0].content_type, part[0].headers)
+    # A transport drops what comes again under its id: that must be the same for the same reports, and for no others.
+    names = hashlib.sha256("\n".join(report.id for report in part).encode("utf-8", "surrogatepass")).hexdigest()
+    return Packet(f"reports/{names}", bundle(report.body for report in part), LINES)
