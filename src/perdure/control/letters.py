@@ -79,7 +79,7 @@ class DeadLetters:
         """Give how many there are."""
         return await self._transport.backlog(DEAD)
 
-    async def list(self, limit: int) -> "list[Letter]":
+    async def first(self, limit: int) -> list[Letter]:
         """Give some of them, at most ``limit``, bodies and all. Raises `TransportUnavailable`."""
         found: list[Letter] = []
         async with aclosing(self._transport.look(DEAD)) as lying:
@@ -87,7 +87,7 @@ class DeadLetters:
                 found.append(Letter(packet))
         return found
 
-    async def find(self, ids: Collection[str]) -> "list[Letter]":
+    async def find(self, ids: Collection[str]) -> list[Letter]:
         """Give those with these ids, of which several may have one. Raises `LetterNotFound` if an id has none."""
         found: list[Letter] = []
         async with aclosing(self._transport.look(DEAD)) as lying:
@@ -100,7 +100,7 @@ class DeadLetters:
                 raise LetterNotFound(letter=id, transport=self._transport.name)
         return found
 
-    async def retry(self, ids: Collection[str], *, to: str | None = None) -> "list[tuple[Letter, str]]":
+    async def retry(self, ids: Collection[str], *, to: str | None = None) -> list[tuple[Letter, str]]:
         """They lie where they came from, or at the address ``to``, and then no longer here; gives each with its address.
 
         It is there before it leaves: after a failure it may be at both. Raises `LetterNotFound` and `OriginUnknown` before anything is
@@ -134,7 +134,7 @@ class DeadLetters:
         await self._transport.send(address, [letter.revived() for letter in letters])
         await self._transport.drop(DEAD, [letter.id for letter in letters])
 
-    async def _some(self, known: Collection[str]) -> "list[Letter]":
+    async def _some(self, known: Collection[str]) -> list[Letter]:
         """Give a few that are not known: what dies again while others are put back must not be put back without end."""
         found: list[Letter] = []
         size = 0

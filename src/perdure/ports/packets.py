@@ -77,8 +77,8 @@ class Packets(Protocol):
         ...
 
     async def prune_packets(self, address: str, before_us: int, keep: int, *, limit: int) -> int:
-        """Up to ``limit`` of those that were put there before that instant, and of those beyond the last ``keep``, are gone; gives how many.
+        """Up to ``limit`` of those that were put there before that instant, and of those beyond the last ``keep``, are gone.
 
-        A store may look only at the first ``keep + limit`` that lie there: asked again and again, it removes them all.
+        Gives how many. A store may look only at the first ``keep + limit`` that lie there: asked again and again, it removes them all.
         """
         ...

@@ -112,11 +112,11 @@ class LookPromises(TransportHarness):
         async def refuse(delivery: Delivery) -> None:
             await delivery.refuse("no")
 
-        for address in (A, B):
-            hand = Hand(refuse)
+        hands = [Hand(refuse), Hand(refuse)]
+        for address, hand in zip((A, B), hands, strict=True):
             await transport.handle(address, hand, slots=1)
             await transport.send(address, [packet("p")])
-            await self.until(lambda hand=hand: hand.settled == 1, "a refusal")
+        await self.until(lambda: [hand.settled for hand in hands] == [1, 1], "two refusals")
         letters = await lying(transport, DEAD)
         # Where an id is there once at an address, the first one stays.
         assert {one.id for one in letters} == {"p"}
