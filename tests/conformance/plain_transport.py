@@ -3,13 +3,11 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
-from msgspec import structs
-
 from perdure.model.errors import PacketTooLarge, TransportUnavailable
-from perdure.ports.transport import DEAD, DELIVERIES_MAX, REASON_HEADER, Handler, Packet, TransportTraits
+from perdure.ports.transport import DEAD, DELIVERIES_MAX, Handler, Packet, TransportTraits, dead_letter
 
 logger = logging.getLogger("perdure.transports")
 
@@ -61,8 +59,7 @@ class PlainDelivery:
             self.bury(reason)
 
     def bury(self, reason: str) -> None:
-        headers = {**self.packet.headers, REASON_HEADER: reason}
-        self.handling.broker.put(DEAD, structs.replace(self.packet, headers=headers))
+        self.handling.broker.put(DEAD, dead_letter(self.packet, self.handling.address, reason, 0))
 
 
 class PlainHandling:
@@ -139,3 +136,17 @@ class PlainTransport:
     async def backlog(self, address: str) -> int:
         self.check()
         return len(self.broker.waiting.get(address, ()))
+
+    async def look(self, address: str) -> AsyncGenerator[Packet, None]:
+        self.check()
+        for packet, _ in tuple(self.broker.waiting.get(address, ())):
+            yield packet
+
+    async def drop(self, address: str, ids: Sequence[str] | None = None) -> None:
+        self.check()
+        waiting, left = self.broker.waiting.setdefault(address, deque()), list(ids or ())
+        for one in tuple(waiting):
+            if ids is None or one[0].id in left:
+                waiting.remove(one)
+                if ids is not None:
+                    left.remove(one[0].id)

@@ -43,7 +43,7 @@ class Proxy:
     def cut(self) -> None:
         """All connections are lost."""
         self.cuts += 1
-        for writer in self._writers:
+        for writer in tuple(self._writers):
             writer.transport.abort()
 
     async def stop(self) -> None:
@@ -58,6 +58,8 @@ class Proxy:
         self.answers.set()
         await self.stop()
         await asyncio.gather(*self._serving, return_exceptions=True)
+        # An aborted connection is closed in the next round of the loop.
+        await asyncio.sleep(0)
 
     async def resume(self) -> None:
         """After `stop`, it listens again where it did."""
@@ -68,20 +70,22 @@ class Proxy:
         assert task is not None
         self._serving.add(task)
         task.add_done_callback(self._serving.discard)
-        parts = urlsplit(self._url)
+        ends = {writer}
+        # Whoever cuts while the server is being reached cuts this too.
+        self._writers.add(writer)
         try:
+            parts = urlsplit(self._url)
             there_reader, there_writer = await asyncio.open_connection(parts.hostname, parts.port)
-        except OSError:
-            writer.transport.abort()
-            return
-        self._writers |= {writer, there_writer}
-        try:
-            await asyncio.gather(self._pass_requests(reader, there_writer), self._pass_answers(there_reader, writer))
+            ends.add(there_writer)
+            if not writer.transport.is_closing():
+                self._writers.add(there_writer)
+                await asyncio.gather(self._pass_requests(reader, there_writer), self._pass_answers(there_reader, writer))
         except OSError:
             pass
         finally:
-            for end in (writer, there_writer):
+            for end in ends:
                 end.transport.abort()
+            self._writers -= ends
 
     async def _pass_requests(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(1 << 16):
@@ -115,4 +119,4 @@ async def proxied(url: str) -> AsyncIterator[tuple[Proxy, str]]:
     try:
         yield proxy, await proxy.start()
     finally:
-        await proxy.stop()
+        await proxy.end()

@@ -5,20 +5,20 @@ import logging
 import socket
 import struct
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
 import nats
 import pytest
 from nats.aio.client import Client
-from nats.js.api import StreamInfo
+from nats.js.api import DiscardPolicy, StreamInfo
 
 from perdure.model.errors import InvalidOption, NoHandlers, PacketTooLarge, TransportUnavailable
 from perdure.ports.transport import DEAD, DELIVERIES_MAX, REASON_HEADER, Packet, worker_address
 from perdure.testing.conformance.transport_harness import A, B, Hand, TransportHarness, keep, numbered, packet
 from perdure.transports.nats import NatsTransport
 from perdure.transports.nats import handling as handling_module
-from perdure.transports.nats.streams import lane_of, place_of
+from perdure.transports.nats.streams import lane_of, place_of, stream_config
 from tests.brokers import own_nats, self_signed
 from tests.conformance.proxy import proxied
 
@@ -448,3 +448,42 @@ def test_two_addresses_never_have_one_lane() -> None:
     addresses = ["a b", "a=20b", "a.b", "a-b", "A.b", "x" * 300, "x" * 301, "ü", "u", worker_address("a.b"), worker_address("a-b")]
     lanes = [lane_of(place, address) for address in addresses]
     assert len({lane.subject for lane in lanes}) == len({(lane.stream, lane.consumer) for lane in lanes}) == len(addresses)
+
+
+async def test_dead_letters_are_bounded_and_the_oldest_make_room(nats_url: str, nats_server: str) -> None:
+    async with opened(f"{nats_url}&letters_max=3&letters_keep=60&packets_max=2") as transport, raw(nats_server) as client:
+        for number in range(6):
+            await transport.send(DEAD, [packet(f"p{number}")])
+        assert await _lying(transport) == ["p3", "p4", "p5"]
+        found = await client.jetstream().stream_info(lane_of(place_of(nats_url), DEAD).stream)
+    assert found.config.max_age == 60
+
+
+async def _lying(transport: NatsTransport) -> list[str]:
+    async with aclosing(transport.look(DEAD)) as found:
+        return [one.id async for one in found]
+
+
+async def test_a_stream_of_dead_letters_from_before_is_used_as_it_is(nats_url: str, nats_server: str) -> None:
+    place = place_of(nats_url)
+    lane = lane_of(place, DEAD)
+    async with raw(nats_server) as client:
+        before = stream_config(place, lane).evolve(max_age=0, max_msgs=9, discard=DiscardPolicy.NEW)
+        await client.jetstream().add_stream(before)
+        async with opened(nats_url) as transport:
+            await transport.send(DEAD, [packet("p")])
+            assert await _lying(transport) == ["p"]
+        assert (await client.jetstream().stream_info(lane.stream)).config.max_msgs == 9
+
+
+async def test_the_largest_packet_is_shown_whole_and_to_nobody_instead_of_a_handler(nats_url: str) -> None:
+    async with opened(nats_url) as transport:
+        await known(transport, A)
+        sent = packet("p", bytes(range(256)) * (transport.traits.packet_bytes_max // 256), headers={"x": "é"})
+        await transport.send(A, [sent])
+        async with aclosing(transport.look(A)) as found:
+            assert [one async for one in found] == [sent]
+        hand = Hand()
+        await transport.handle(A, hand, slots=1)
+        (delivery,) = await PATIENCE.gets(hand, 1)
+        assert not delivery.is_again

@@ -4,7 +4,8 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,11 @@ import pytest
 from aiormq.connection import FrameReceiver
 
 from perdure.model.errors import InvalidOption, NoHandlers, PacketTooLarge, TransportUnavailable
-from perdure.ports.transport import DEAD, DELIVERIES_MAX, REASON_HEADER, Packet, worker_address
+from perdure.ports.transport import DEAD, DELIVERIES_MAX, DIED_HEADER, ORIGIN_HEADER, REASON_HEADER, Delivery, Packet, worker_address
 from perdure.testing.conformance.transport_harness import A, B, Hand, TransportHarness, keep, numbered, packet
 from perdure.transports.rabbitmq import RabbitMQTransport
-from perdure.transports.rabbitmq.connection import client_errors
-from perdure.transports.rabbitmq.queues import Queue, place_of, queue_name, queue_of
+from perdure.transports.rabbitmq.connection import RabbitMQConnection, client_errors
+from perdure.transports.rabbitmq.queues import Queue, address_of, place_of, queue_name, queue_of
 from tests.brokers import free_port, listens, own_rabbitmq, self_signed
 from tests.conformance.proxy import proxied
 
@@ -106,8 +107,9 @@ async def test_a_queue_that_was_declared_otherwise_is_told(amqp_url: str) -> Non
     async with opened(f"{amqp_url}&packets_max=3") as transport:
         await known(transport, A)
         await known(transport, worker_address("1"))
-    with pytest.raises(InvalidOption, match=r"packets_max and prefix"):
-        await RabbitMQTransport(f"{amqp_url}&packets_max=4").open()
+    async with opened(f"{amqp_url}&packets_max=4") as transport:
+        with pytest.raises(InvalidOption, match=r"packets_max and prefix"):
+            await transport.handle(A, Hand(), slots=1)
 
 
 async def test_a_refused_handling_disturbs_no_other(amqp_url: str, amqp_server: str) -> None:
@@ -245,6 +247,8 @@ async def test_what_the_broker_itself_buries_says_why(amqp_url: str, amqp_server
         await PATIENCE.gets(dead, 1)
     assert dead.packets[0].body == b"body"
     assert "delivery_limit" in dead.packets[0].headers[REASON_HEADER]
+    assert dead.packets[0].headers[ORIGIN_HEADER] == A
+    assert abs(datetime.now(UTC) - datetime.fromisoformat(dead.packets[0].headers[DIED_HEADER])) < timedelta(minutes=5)
 
 
 async def test_the_queue_of_a_worker_goes_by_itself_and_the_others_last(amqp_url: str) -> None:
@@ -375,3 +379,66 @@ async def is_away(transport: RabbitMQTransport) -> bool:
     except TransportUnavailable:
         return True
     return False
+
+
+async def test_dead_letters_are_bounded_and_the_oldest_make_room(amqp_url: str) -> None:
+    async with opened(f"{amqp_url}&letters_max=3&packets_max=2") as transport:
+        for number in range(6):
+            await transport.send(DEAD, [packet(f"p{number}")])
+        await PATIENCE.until(lambda: _lie_there(transport, ["p3", "p4", "p5"]), "the last three")
+    arguments = queue_of(place_of(f"{amqp_url}&letters_keep=60"), DEAD).arguments
+    assert (arguments["x-message-ttl"], arguments["x-overflow"]) == (60_000, "drop-head")
+
+
+async def _lie_there(transport: RabbitMQTransport, ids: list[str]) -> bool:
+    async with aclosing(transport.look(DEAD)) as found:
+        return [one.id async for one in found] == ids
+
+
+async def test_a_queue_of_dead_letters_from_before_keeps_nobody_out(amqp_url: str, amqp_server: str) -> None:
+    before = {"x-queue-type": "quorum", "x-max-length": 1_000_000, "x-overflow": "reject-publish", "x-delivery-limit": 1_000_000_000}
+    async with raw(amqp_server) as channel:
+        await channel.queue_declare(queue(amqp_url, DEAD), durable=True, arguments={**before, "x-expires": 60_000})
+    async with opened(amqp_url) as transport, opened(f"{amqp_url}&letters_max=7") as other:
+        hand, dead = Hand(refuse), Hand()
+        await transport.handle(A, hand, slots=1)
+        await other.handle(DEAD, dead, slots=1)
+        await other.send(A, [packet("p")])
+        await PATIENCE.gets(dead, 1)
+        assert (dead.ids, dead.packets[0].headers[ORIGIN_HEADER]) == (["p"], A)
+
+
+async def test_two_who_make_the_queue_of_dead_letters_at_once_both_have_it(amqp_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def is_not_there(self: RabbitMQConnection, queue: str) -> None:
+        return None
+
+    async with opened(amqp_url):
+        with monkeypatch.context() as patch:
+            patch.setattr(RabbitMQConnection, "count", is_not_there)
+            async with opened(f"{amqp_url}&letters_max=7"):
+                pass
+
+
+async def refuse(delivery: Delivery) -> None:
+    await delivery.refuse("no")
+
+
+async def test_what_a_stranger_sent_without_an_id_has_the_same_one_in_every_look(amqp_url: str, amqp_server: str) -> None:
+    async with opened(amqp_url) as transport, raw(amqp_server) as channel:
+        for body in (b"a", b"b"):
+            await channel.basic_publish(body, routing_key=queue(amqp_url, DEAD))
+
+        async def seen() -> list[Packet]:
+            async with aclosing(transport.look(DEAD)) as found:
+                return [one async for one in found]
+
+        first = await seen()
+        assert (first, len({one.id for one in first})) == (await seen(), 2)
+        await transport.drop(DEAD, [first[0].id])
+        assert await seen() == first[1:]
+
+
+def test_the_name_of_a_queue_tells_its_address_unless_it_was_too_long() -> None:
+    for address in (A, DEAD, "ü @ b", worker_address("1:2")):
+        assert address_of(queue_name("some-prefix", address)) == address
+    assert address_of(queue_name("p", "x" * 300)) == address_of("amq.gen-1") == ""

@@ -1,13 +1,14 @@
 """The suite of the transport port can fail: a transport with one promise broken does not pass it."""
 
 import asyncio
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 import pytest
 from msgspec import structs
 
-from perdure.ports.transport import Packet, TransportTraits
+from perdure.ports.transport import REASON_HEADER, Packet, TransportTraits
 from tests.conformance import plain_transport, test_transport_plain
 from tests.conformance.plain_transport import Broker, PlainDelivery, PlainHandling, PlainTransport
 
@@ -49,6 +50,28 @@ async def _calls_one_at_a_time(self: PlainHandling, deliveries: Sequence[Any]) -
         await _call(self, deliveries)
 
 
+def _without_reason(packet: Packet, *_: object) -> Packet:
+    return packet
+
+
+def _from_nowhere(packet: Packet, address: str, reason: str, now_us: int) -> Packet:
+    return structs.replace(packet, headers={**packet.headers, REASON_HEADER: reason})
+
+
+async def _takes_what_it_shows(self: PlainTransport, address: str) -> AsyncGenerator[Packet, None]:
+    for packet, _ in self.broker.waiting.pop(address, ()):
+        yield packet
+
+
+async def _drops_all(self: PlainTransport, address: str, ids: Sequence[str] | None = None) -> None:
+    self.broker.waiting.pop(address, None)
+
+
+async def _drops_each_of_an_id(self: PlainTransport, address: str, ids: Sequence[str] | None = None) -> None:
+    waiting = self.broker.waiting.get(address, ())
+    self.broker.waiting[address] = deque(one for one in waiting if ids is not None and one[0].id not in ids)
+
+
 _put, _call = Broker.put, PlainHandling.call
 
 FAULTS: list[tuple[object, str, object, str]] = [
@@ -78,7 +101,11 @@ FAULTS: list[tuple[object, str, object, str]] = [
     ),
     (plain_transport, "DELIVERIES_MAX", 11, "test_what_is_always_given_back_becomes_a_dead_letter_with_the_reason"),
     (plain_transport, "DELIVERIES_MAX", 1_000_000_000, "test_a_poison_packet_blocks_nothing"),
-    (plain_transport, "REASON_HEADER", "why", "test_what_is_refused_becomes_a_dead_letter_with_the_reason"),
+    (plain_transport, "dead_letter", _without_reason, "test_what_is_refused_becomes_a_dead_letter_with_the_reason"),
+    (plain_transport, "dead_letter", _from_nowhere, "test_what_is_always_given_back_becomes_a_dead_letter_with_the_reason"),
+    (PlainTransport, "look", _takes_what_it_shows, "test_what_is_looked_at_is_shown_whole_and_stays"),
+    (PlainTransport, "drop", _drops_all, "test_what_is_dropped_is_gone_and_nothing_else"),
+    (PlainTransport, "drop", _drops_each_of_an_id, "test_of_one_id_at_the_dead_letters_only_so_many_are_dropped"),
 ]
 
 

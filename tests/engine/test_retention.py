@@ -5,9 +5,11 @@ import pytest
 from perdure import Engine, Retention, action, signal, workflow
 from perdure.engine import pruner
 from perdure.model.errors import InvalidOption, RunNotFound
+from perdure.model.limits import Limits
 from perdure.model.run import Status
 from perdure.ports.records import RecordChange
 from perdure.ports.store import Batch, Reply, RunQuery
+from perdure.ports.transport import DEAD, Packet
 from perdure.stores.memory import MemoryStore
 from perdure.testing.conformance.harness import start
 from perdure.testing.env import Environment
@@ -81,7 +83,9 @@ async def test_one_round_deletes_a_bounded_number_and_the_next_follows_soon(monk
         assert await ids(env) == set()
 
 
-@pytest.mark.parametrize("retention", [Retention(completed="soon"), Retention(failed=float("nan")), Retention(replies="1s")])
+@pytest.mark.parametrize(
+    "retention", [Retention(completed="soon"), Retention(failed=float("nan")), Retention(letters="never"), Retention(replies="1s")]
+)
 def test_what_is_no_retention_is_refused(retention: Retention) -> None:
     with pytest.raises(InvalidOption):
         Engine("memory://", retention=retention)
@@ -102,3 +106,39 @@ async def test_expired_records_go_by_themselves_in_bounded_batches(monkeypatch: 
         assert [record.key for record in await env.store.scan("k")] == ["later", "never"]
         await env.advance("2h")
         assert [record.key for record in await env.store.scan("k")] == ["never"]
+
+
+async def dead(env: Environment) -> list[str]:
+    return [packet.id for _, packet in await env.store.look_packets(DEAD, None, 10_000)]
+
+
+async def bury(env: Environment, *ids: str) -> None:
+    await env.store.put_packets([(DEAD, Packet(id, b"")) for id in ids], env.clock.now_us())
+
+
+async def test_dead_letters_go_after_thirty_days_unless_told_otherwise() -> None:
+    async with Environment() as env:
+        await bury(env, "old")
+        await env.store.put_packets([("perdure.calls.q.a.v1", Packet("call", b""))], env.clock.now_us())
+        await env.advance("29d")
+        await bury(env, "new")
+        assert await dead(env) == ["old", "new"]
+        await env.advance("25h")
+        assert (await dead(env), await env.store.count_packets("perdure.calls.q.a.v1", env.clock.now_us())) == (["new"], 1)
+    async with Environment(retention=Retention(letters=None)) as env:
+        await bury(env, "old")
+        await env.advance("400d")
+        assert await dead(env) == ["old"]
+
+
+async def test_of_too_many_dead_letters_the_oldest_go_in_bounded_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pruner, "LETTERS_TOGETHER", 3)
+    async with Environment(limits=Limits(letters_max=2)) as env:
+        for number in range(9):
+            await bury(env, str(number))
+            await env.advance("1us")
+        await env.advance("1m")
+        assert len(await dead(env)) == 6, "one round"
+        for _ in range(3):
+            await env.advance("1s")
+        assert await dead(env) == ["7", "8"]

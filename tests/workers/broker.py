@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any, TypeVar
 
 from perdure.model import errors
@@ -163,6 +163,13 @@ class Broker:
 
     async def backlog(self, address: str) -> int:
         return len(self.queue(address))
+
+    async def look(self, address: str) -> AsyncGenerator[Packet, None]:
+        for packet in tuple(self.queue(address)):
+            yield packet
+
+    async def drop(self, address: str, ids: Sequence[str] | None = None) -> None:
+        self.queues[address] = deque(packet for packet in self.queue(address) if ids is not None and packet.id not in ids)
 
     def width(self, address: str) -> int:
         """Give how many slots the address is handled with."""

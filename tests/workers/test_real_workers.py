@@ -146,10 +146,13 @@ async def test_a_killed_worker_is_stale_three_intervals_after_its_last_beat_and_
 
 
 async def heard(engine: Engine) -> Attendance:
-    """Give the registry once a worker has beaten."""
-    while not (found := await attendance(engine.store, SystemClock().now_us())).beats:  # noqa: ASYNC110 - what processes of others do has no event to wait for.
+    """Give the registry once a worker has announced its actions and beaten, whichever of them was heard first."""
+    while True:
+        found = await attendance(engine.store, SystemClock().now_us())
+        if found.beats and found.workers and found.actions:
+            return found
+        # What processes of others do has no event to wait for.
         await asyncio.sleep(0.01)
-    return found
 
 
 async def until_told(run: Run[Any], reason: str) -> None:

@@ -15,6 +15,7 @@ FAMILIES: Mapping[str, str] = {
     "grpc": "gRPC services whose methods are actions.",
     "tickets": "What people are asked: list, show, answer, link.",
     "token": "API tokens, for the HTTP API.",
+    "dead": "Dead letters: packets that nobody could take, with the reason.",
     "schema": "The tables of a store.",
 }
 CODES = "Exit codes: " + "; ".join(f"{code.value} {meaning}" for code, meaning in MEANINGS.items()) + "."

@@ -49,11 +49,8 @@ class PatientPlace(Place):
 
 def ask(place: Place, work: Callable[[Engine], Awaitable[T]]) -> T:
     """Give what ``work`` gives, with an engine that never becomes the node. The store must be there already."""
-    file = _file_of(place.url) if place.namespace is None else None
-    if file is not None and not file.exists():
-        raise CommandEnds(
-            Exit.NOT_FOUND, f"perdure: there is no store {place.url} ({file.resolve()}); name one with --store or PERDURE_STORE"
-        )
+    if place.namespace is None:
+        check_file(place.url)
     is_patient = isinstance(place, PatientPlace)
     patience = place.patience if isinstance(place, PatientPlace) else None
     engine = Engine(place.url, namespace=place.namespace, is_client=True, patience=patience or settings().patience)
@@ -64,6 +61,13 @@ def ask(place: Place, work: Callable[[Engine], Awaitable[T]]) -> T:
                 return await work(engine)
 
     return run_loop(work_with_engine)
+
+
+def check_file(url: str) -> None:
+    """End the command where the URL names a store whose file is not there."""
+    file = _file_of(url)
+    if file is not None and not file.exists():
+        raise CommandEnds(Exit.NOT_FOUND, f"perdure: there is no store {url} ({file.resolve()}); name one with --store or PERDURE_STORE")
 
 
 @contextlib.contextmanager

@@ -42,6 +42,11 @@ def plural(count: int, one: str, many: str | None = None) -> str:
     return f"{count:,} {one if count == 1 else many or f'{one}s'}"
 
 
+def plain_text(text: str) -> str:
+    """Write what somebody else wrote so that a terminal obeys nothing of it: controls, and what turns text round, are escapes."""
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
+
+
 def error_text(failure: Failure) -> str:
     """Write an error as Python does, without the module."""
     name = failure.type.rpartition(":")[2] or "Error"

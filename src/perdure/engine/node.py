@@ -101,7 +101,9 @@ class Node:
         self.handover: Handover = Handover(self)
         self.waits: Waits = Waits(self)
         self.desk: Desk = Desk(self)
-        self.pruner: Pruner = Pruner(around.store, around.clock, around.retention, lambda: self.share.mine)
+        self.pruner: Pruner = Pruner(
+            around.store, around.clock, around.retention, mine=lambda: self.share.mine, letters_max=lambda: limits.letters_max
+        )
         self.retrier: Retrier = Retrier(self)
         self.policing: Policing = Policing(around.store, limits, around.retention, self._retain)
         self._nursery = Nursery()

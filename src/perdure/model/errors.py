@@ -3,13 +3,13 @@
 PerdureError
 ├── NotFound ............ the thing named does not exist          RunNotFound CallNotFound DefinitionNotFound DefinitionAmbiguous
 │                                                                 NamespaceNotFound ActionNotFound SecretNotFound TokenNotFound
-│                                                                 TicketNotFound PersonalDataErased
+│                                                                 TicketNotFound PersonalDataErased LetterNotFound
 ├── Conflict ............ it exists in another state        RunConflict SignalConflict UpdateConflict RunEnded NotRetryable CallClosed
 │                                                                 DefinitionConflict NodeIsLive NamespaceExists NamespaceNotEmpty
 │                                                                 ActionConflict TokenExists TicketClosed
 ├── Invalid ............. the input is wrong; do not try again    InvalidOption InvalidArguments InvalidValue InvalidExport CorruptJournal
 │                                                                 InvalidMessage InvalidDescriptors RequestRefused TemplateFailed
-│                                                                 FormRefused PersonalDataUnreadable
+│                                                                 FormRefused PersonalDataUnreadable OriginUnknown
 ├── NotAllowed .......... someone else may do it                  NotAssignee LinkForged
 ├── Expired ............. it was possible once                    LinkExpired
 ├── Unavailable ......... try again later                         StoreUnavailable EngineClosed AnswerOverdue Overloaded
@@ -83,6 +83,10 @@ class SecretNotFound(NotFound):
 
 class TokenNotFound(NotFound):
     text = "There is no API token {name!r} on {store}. 'perdure token list' shows them."
+
+
+class LetterNotFound(NotFound):
+    text = "There is no dead letter {letter!r} on {transport}. 'perdure dead list' shows them; they are kept for a while only."
 
 
 class TicketNotFound(NotFound):
@@ -184,6 +188,10 @@ class InvalidMessage(Invalid):
     """Fields: ``problem``, which is also the reason that a dead letter carries."""
 
     text = "The message cannot be taken: {problem}."
+
+
+class OriginUnknown(Invalid):
+    text = "Nobody knows which address the dead letter {letter!r} came from. Name one: 'perdure dead retry ID --to ADDRESS'."
 
 
 class InvalidDescriptors(Invalid):

@@ -13,7 +13,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     on this node; more wait their turn. ``runs_idle_max``: waiting runs kept in memory for a quick wake.
     ``requests_waiting_max``: starts, signals and updates of callers in this process that wait for their commit, or answer; in a process
     that is not the run's node, all that wait for their commit to an inbox. ``arrivals_waiting_max``: what one run is yet to take in. A
-    caller beyond either is told `Overloaded` at once.
+    caller beyond either is told `Overloaded` at once. ``letters_max``: dead letters in the store; the oldest beyond it are deleted.
     """
 
     payload_bytes_max: int = 64 * 1024 * 1024
@@ -28,3 +28,4 @@ class Limits(Struct, frozen=True, kw_only=True):
     runs_idle_max: int = 1_000
     requests_waiting_max: int = 100_000
     arrivals_waiting_max: int = 10_000
+    letters_max: int = 10_000

@@ -34,6 +34,13 @@ class Settlement(Struct, frozen=True, kw_only=True):
     refused: Sequence[tuple[Claim, str]] = ()
 
 
+class Place(Struct, frozen=True, gc=False):
+    """Where a packet lies at its address: after those of a lower ``rank``, the priority turned round, and after those that came before."""
+
+    rank: int
+    position: int
+
+
 class Packets(Protocol):
     async def put_packets(self, packets: Sequence[tuple[str, Packet]], now_us: int) -> None:
         """Each packet lies at its address, in this order of arrival; safe to call twice.
@@ -63,4 +70,15 @@ class Packets(Protocol):
 
     async def drop_packets(self, address: str, ids: Collection[str] | None = None) -> None:
         """The packets with these ids, or all, no longer lie there, taken or not."""
+        ...
+
+    async def look_packets(self, address: str, after: Place | None, limit: int) -> list[tuple[Place, Packet]]:
+        """Give what lies there after that place, taken or not, in the order in which it is taken; ``None`` begins at the first."""
+        ...
+
+    async def prune_packets(self, address: str, before_us: int, keep: int, *, limit: int) -> int:
+        """Up to ``limit`` of those that were put there before that instant, and of those beyond the last ``keep``, are gone.
+
+        Gives how many. A store may look only at the first ``keep + limit`` that lie there: asked again and again, it removes them all.
+        """
         ...

@@ -15,10 +15,12 @@ Two verbs, `send` and `handle`, and one word for each delivery: done, or not. Pr
 All methods may be called from several tasks of one event loop.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from typing import Final, Protocol
 
-from msgspec import Struct, field
+from msgspec import Struct, field, structs
+
+from perdure.model.duration import instant
 
 NODES: Final = "perdure.nodes"
 """The address that all nodes handle: what workers say."""
@@ -26,6 +28,12 @@ DEAD: Final = "perdure.dead"
 """The address of packets that nobody could take."""
 REASON_HEADER: Final = "perdure-reason"
 """The header of a dead letter that says why it is one."""
+ORIGIN_HEADER: Final = "perdure-origin"
+"""The header of a dead letter that names the address which it came from."""
+DIED_HEADER: Final = "perdure-died"
+"""The header of a dead letter with the instant since which it is one, as ISO 8601."""
+ORIGIN_BYTES_MAX: Final = 240
+"""A longer address is not named in a dead letter: transports keep so much room for it."""
 DELIVERIES_MAX: Final = 10
 """A packet that comes back so often is a dead letter."""
 
@@ -55,6 +63,17 @@ class Packet(Struct, frozen=True, gc=False):
     content_type: str = "application/json"
     headers: Mapping[str, str] = field(default_factory=dict)
     priority: int = 0
+
+
+def dead_letter(packet: Packet, address: str, reason: str, now_us: int) -> Packet:
+    """Give what lies at `DEAD` of a packet of that address; one that comes from there keeps its origin."""
+    headers = {**packet.headers, REASON_HEADER: reason}
+    if address != DEAD:
+        headers[DIED_HEADER] = instant(now_us).isoformat()
+        headers.pop(ORIGIN_HEADER, None)
+        if len(address.encode("utf-8", "surrogatepass")) <= ORIGIN_BYTES_MAX:
+            headers[ORIGIN_HEADER] = address
+    return structs.replace(packet, headers=headers)
 
 
 class Delivery(Protocol):
@@ -109,14 +128,15 @@ class Handling(Protocol):
 class TransportTraits(Struct, frozen=True, kw_only=True):
     """What a transport can do. ``packet_bytes_max``: the largest body. ``is_durable``: packets survive a restart of the broker.
     ``is_deduplicating``: a packet sent again soon is not delivered twice. ``tells_no_handler``: `send` raises `NoHandlers` where nobody has
-    ever handled the address. ``sends_at_once``: how many `send` calls are worth having under way at a time; where many packets in one call
-    cost little more than one, it is 1, and what comes meanwhile goes with the next.
+    ever handled the address. ``shows_packets``: it has `look` and `drop`. ``sends_at_once``: how many `send` calls are worth having under
+    way at a time; where many packets in one call cost little more than one, it is 1, and what comes meanwhile goes with the next.
     """
 
     packet_bytes_max: int
     is_durable: bool = True
     is_deduplicating: bool = False
     tells_no_handler: bool = False
+    shows_packets: bool = True
     sends_at_once: int = 8
 
 
@@ -157,4 +177,19 @@ class Transport(Protocol):
 
     async def backlog(self, address: str) -> int:
         """Give how many packets lie there that are not delivered yet; 0 for an address that nobody has used."""
+        ...
+
+    def look(self, address: str) -> AsyncGenerator[Packet, None]:
+        """Give the packets that lie there, and leave them there; nothing for an address that nobody has used. Close it.
+
+        Those that are with a handler may be missing, until it is closed a handler may have to wait for what it has given, and but for
+        `DEAD` it may count as a delivery. Raises `TransportUnavailable`, and `Unsupported` if the transport does not show packets.
+        """
+        ...
+
+    async def drop(self, address: str, ids: Sequence[str] | None = None) -> None:
+        """For each of the ids, which may repeat, one packet with it lies there no longer; without, none does.
+
+        What is with a handler may stay. Safe to call again if ids are those of different packets. Raises as `look`.
+        """
         ...

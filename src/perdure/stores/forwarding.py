@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import TypeVar
 
-from perdure.ports.packets import Claim, Settlement
+from perdure.ports.packets import Claim, Place, Settlement
 from perdure.ports.records import Record, RecordChange
 from perdure.ports.store import Store
 from perdure.ports.transport import Packet
@@ -54,3 +54,9 @@ class ForwardedTables(ABC):
 
     async def drop_packets(self, address: str, ids: Collection[str] | None = None) -> None:
         await self._asked(lambda: self._inside.drop_packets(address, ids))
+
+    async def look_packets(self, address: str, after: Place | None, limit: int) -> list[tuple[Place, Packet]]:
+        return await self._asked(lambda: self._inside.look_packets(address, after, limit))
+
+    async def prune_packets(self, address: str, before_us: int, keep: int, *, limit: int) -> int:
+        return await self._asked(lambda: self._inside.prune_packets(address, before_us, keep, limit=limit))

@@ -7,19 +7,19 @@ delivery
     within that span. Sends of many tasks go out together, and so do settlements. Handlers hear of new packets by the store's news, and
     otherwise look as often as its traits say. Highest priority first, then by arrival.
 limits
-    Packets of 16 MiB. Ids, addresses and headers as the store takes them (no NUL character in ids and addresses). Dead letters, and packets
-    for workers that never come back, lie there until somebody drops them (`perdure.ports.packets`).
+    Packets of 16 MiB. Ids, addresses and headers as the store takes them (no NUL character in ids and addresses). Dead letters lie
+    there until the nodes' retention ends, packets for workers that never come back until somebody drops them (`perdure.ports.packets`).
 options
     ``clock``; ``claim_us``: the span of a claim.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from typing import Final, TypeVar
 
 from perdure.model.errors import PacketTooLarge, TransportUnavailable, Unavailable
 from perdure.ports.clock import Clock
-from perdure.ports.packets import Claim
+from perdure.ports.packets import Claim, Place
 from perdure.ports.store import Hint, Store
 from perdure.ports.transport import DEAD, DELIVERIES_MAX, Handler, Packet, TransportTraits
 from perdure.transports.gathering import Gathering
@@ -32,6 +32,9 @@ PACKET_BYTES_MAX: Final = 16 * 1024 * 1024
 _SENT_BYTES_MAX: Final = 32 * 1024 * 1024
 """About so much is written at once; each packet counts for something even if it is empty."""
 _PACKET_BYTES: Final = 8 * 1024
+_LOOK_TOGETHER: Final = 32
+
+T = TypeVar("T")
 
 
 class TakenDelivery:
@@ -141,10 +144,7 @@ class DatabaseTransport:
         await asyncio.gather(*(self._sending.add([(address, packet) for packet in part], _weight(part)) for part in parts))
 
     async def _put(self, packets: list[tuple[str, Packet]]) -> None:
-        try:
-            await self._store.put_packets(packets, self._clock.now_us())
-        except Unavailable as error:
-            raise TransportUnavailable(transport=self.name, problem=str(error)) from error
+        await self._tried(self._store.put_packets(packets, self._clock.now_us()))
         self._store.announce(Hint(called=frozenset(address for address, _ in packets)))
 
     async def handle(self, address: str, handler: Handler, *, slots: int) -> _Handling:
@@ -165,10 +165,25 @@ class DatabaseTransport:
         return await self._ask_backlog(address)
 
     async def _ask_backlog(self, address: str) -> int:
+        return await self._tried(self._store.count_packets(address, self._clock.now_us()))
+
+    async def _tried(self, asking: Awaitable[T]) -> T:
         try:
-            return await self._store.count_packets(address, self._clock.now_us())
+            return await asking
         except Unavailable as error:
             raise TransportUnavailable(transport=self.name, problem=str(error)) from error
+
+    async def look(self, address: str) -> AsyncGenerator[Packet, None]:
+        self._check_open()
+        after: Place | None = None
+        while found := await self._tried(self._store.look_packets(address, after, _LOOK_TOGETHER)):
+            for place, packet in found:
+                after = place
+                yield packet
+
+    async def drop(self, address: str, ids: Sequence[str] | None = None) -> None:
+        self._check_open()
+        await self._tried(self._store.drop_packets(address, ids))
 
     # From the store to handlers.
 

@@ -7,15 +7,14 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, Generic, TypeVar
 
-from msgspec import structs
-
 from perdure.model.errors import TransportUnavailable
-from perdure.ports.transport import DEAD, DELIVERIES_MAX, REASON_HEADER, Handler, Packet
+from perdure.ports.system import SystemClock
+from perdure.ports.transport import DEAD, DELIVERIES_MAX, Handler, Packet, dead_letter
 
 logger = logging.getLogger("perdure.transports")
 
 _REASON_CHARS_MAX: Final = 600
-"""However it is encoded, it fits into the headers of a packet that was taken."""
+"""However it is encoded, it fits with the address into the headers of a packet that was taken."""
 _BURY_AGAIN_S: Final = 1.0
 
 T = TypeVar("T")
@@ -156,7 +155,7 @@ class BrokerHandling(ABC, Generic[T]):
         self._held.discard(held)
         self._settling += 1
         try:
-            letter = structs.replace(held.packet, headers={**held.packet.headers, REASON_HEADER: reason[:_REASON_CHARS_MAX]})
+            letter = dead_letter(held.packet, self.address, reason[:_REASON_CHARS_MAX], SystemClock().now_us())
             # The letter is the broker's before the packet leaves its address: rather twice than not at all.
             await self._bury(letter, self.address)
         except TransportUnavailable as error:

@@ -8,19 +8,19 @@ delivery
 limits
     The memory of the process.
 options
-    ``queues`` to share; ``name``, which errors call it.
+    ``queues`` to share; ``name``, which errors call it; ``clock`` of the queues, by which dead letters say when they became one.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from heapq import heappop, heappush
 from itertools import count
 from typing import Final
 
-from msgspec import structs
-
 from perdure.model.errors import PacketTooLarge, TransportUnavailable
-from perdure.ports.transport import DEAD, DELIVERIES_MAX, REASON_HEADER, Handler, Packet, TransportTraits
+from perdure.ports.clock import Clock
+from perdure.ports.system import SystemClock
+from perdure.ports.transport import DEAD, DELIVERIES_MAX, Handler, Packet, TransportTraits, dead_letter
 from perdure.transports.reception import Reception
 
 PACKET_BYTES_MAX: Final = 64 * 1024 * 1024
@@ -29,7 +29,8 @@ PACKET_BYTES_MAX: Final = 64 * 1024 * 1024
 class MemoryQueues:
     """What lies at each address, and who takes it. ``known``: ids that lie there, or are with a handler."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
         self._arrivals = count()
         self._waiting: dict[str, list[tuple[int, int, int, Packet]]] = {}
         self._known: set[tuple[str, str]] = set()
@@ -69,7 +70,19 @@ class MemoryQueues:
     def bury(self, address: str, packet: Packet, reason: str) -> None:
         """The packet lies with the dead letters."""
         self.done(address, packet)
-        self.put(DEAD, structs.replace(packet, headers={**packet.headers, REASON_HEADER: reason}))
+        self.put(DEAD, dead_letter(packet, address, reason, self._clock.now_us()))
+
+    def lying(self, address: str) -> list[Packet]:
+        """Give what waits there, in order."""
+        return [packet for *_, packet in sorted(self._waiting.get(address, ()))]
+
+    def drop(self, address: str, ids: Sequence[str] | None) -> None:
+        """What waits there with these ids, or at all, is gone."""
+        waiting = self._waiting.pop(address, [])
+        gone = {packet.id for *_, packet in waiting} if ids is None else set(ids)
+        self._known -= {(address, packet.id) for *_, packet in waiting if packet.id in gone}
+        if left := sorted(one for one in waiting if one[3].id not in gone):
+            self._waiting[address] = left
 
     def backlog(self, address: str) -> int:
         return len(self._waiting.get(address, ()))
@@ -191,3 +204,12 @@ class MemoryTransport:
     async def backlog(self, address: str) -> int:
         self._check_open()
         return self._queues.backlog(address)
+
+    async def look(self, address: str) -> AsyncGenerator[Packet, None]:
+        self._check_open()
+        for packet in self._queues.lying(address):
+            yield packet
+
+    async def drop(self, address: str, ids: Sequence[str] | None = None) -> None:
+        self._check_open()
+        self._queues.drop(address, ids)

@@ -8,6 +8,9 @@ from perdure.model.errors import InvalidOption
 
 _SECRETS: Final = ("password", "token", "secret", "cadata", "seed")
 
+LETTERS_MAX: Final = 10_000
+LETTERS_KEEP_S: Final = 30 * 86_400
+
 
 class Options:
     """The options of a URL's query, taken one by one; `done` refuses what nobody took."""

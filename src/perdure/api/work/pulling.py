@@ -21,7 +21,7 @@ from perdure.ports.clock import Clock
 from perdure.ports.packets import Claim, Settlement
 from perdure.ports.reporter import Reporter
 from perdure.ports.store import Hint, Store
-from perdure.ports.transport import DEAD, DELIVERIES_MAX, REASON_HEADER, Packet, calls_address, queue_of, worker_address
+from perdure.ports.transport import DEAD, DELIVERIES_MAX, Packet, calls_address, dead_letter, queue_of, worker_address
 from perdure.wire.answers import GivenCall, given
 from perdure.wire.encoding import JSON, decode, encode
 from perdure.wire.messages import VERSION, Announce, AnyWireMessage, Call, Cancel, Held, Leave
@@ -180,7 +180,7 @@ class Pulling:
         if lent is None:
             detail = f"The worker {worker!r} did not take {attempt!r} here lately; left alone, it goes to others after its lease."
             raise Refusal(409, "not-taken-here", detail)
-        address, packet = _returned(*lent, reason)
+        address, packet = _returned(*lent, reason, self._clock.now_us())
         await self._store.put_packets([(address, packet)], self._clock.now_us())
         self.holdings.end(worker, attempt)
         self._store.announce(Hint(called=frozenset({address})))
@@ -204,12 +204,12 @@ def _message(claim: Claim) -> Call | str:
     return message if isinstance(message, Call) else f"a {type(message).__name__.lower()} is not for workers"
 
 
-def _returned(address: str, packet: Packet, reason: str) -> tuple[str, Packet]:
+def _returned(address: str, packet: Packet, reason: str, now_us: int) -> tuple[str, Packet]:
     count = int(packet.headers.get(RETURNS_HEADER, "0")) + 1
     if not reason and count < DELIVERIES_MAX:
         return address, structs.replace(packet, headers={**packet.headers, RETURNS_HEADER: str(count)})
     told = reason or f"given back {DELIVERIES_MAX} times"
-    return DEAD, structs.replace(packet, headers={**packet.headers, REASON_HEADER: told})
+    return DEAD, dead_letter(packet, address, told, now_us)
 
 
 def _said(id: str, message: AnyWireMessage) -> Said:

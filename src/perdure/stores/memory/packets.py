@@ -4,19 +4,18 @@ from collections.abc import Collection, Iterable, Mapping
 from heapq import heappop, heappush
 from math import inf
 
-from msgspec import structs
-
-from perdure.ports.packets import Claim, Settlement
-from perdure.ports.transport import DEAD, REASON_HEADER, Packet
+from perdure.ports.packets import Claim, Place, Settlement
+from perdure.ports.transport import DEAD, Packet, dead_letter
 
 
 class _Lying:
     """A packet in its place. ``until_us``: the end of its claim, which is ``owner``'s; 0 while it has none."""
 
-    __slots__ = ("deliveries", "owner", "packet", "position", "until_us")
+    __slots__ = ("at_us", "deliveries", "owner", "packet", "position", "until_us")
 
-    def __init__(self, packet: Packet, position: int) -> None:
+    def __init__(self, packet: Packet, position: int, at_us: int) -> None:
         self.packet = packet
+        self.at_us = at_us
         self.position = position
         self.until_us = self.owner = 0
         self.deliveries = 0
@@ -32,9 +31,9 @@ class _Address:
         self._first_end_us: float = inf
         self._takings: dict[int, int] = {}
 
-    def put(self, packet: Packet, position: int) -> None:
+    def put(self, packet: Packet, position: int, at_us: int) -> None:
         if packet.id not in self.lying:
-            self.lying[packet.id] = _Lying(packet, position)
+            self.lying[packet.id] = _Lying(packet, position, at_us)
             self.free(self.lying[packet.id])
 
     def free(self, lying: _Lying) -> None:
@@ -83,10 +82,10 @@ class PacketTable:
         self._addresses: dict[str, _Address] = {}
         self._last = 0
 
-    def put(self, packets: Iterable[tuple[str, Packet]]) -> None:
+    def put(self, packets: Iterable[tuple[str, Packet]], now_us: int) -> None:
         for address, packet in packets:
             self._last += 1
-            self._addresses.setdefault(address, _Address()).put(packet, self._last)
+            self._addresses.setdefault(address, _Address()).put(packet, self._last, now_us)
 
     def take(self, wanted: Mapping[str, int], owner: int, *, now_us: int, until_us: int) -> list[Claim]:
         claims = []
@@ -96,7 +95,7 @@ class PacketTable:
                 claims += [Claim(address, one.packet, one.position, one.deliveries) for one in place.take(most, owner, until_us)]
         return claims
 
-    def settle(self, settlement: Settlement) -> None:
+    def settle(self, settlement: Settlement, now_us: int) -> None:
         for claim in settlement.acked:
             self._remove(claim)
         for claim in settlement.given_back:
@@ -104,8 +103,7 @@ class PacketTable:
                 self._addresses[claim.address].free(lying)
         for claim, reason in settlement.refused:
             if self._remove(claim):
-                headers = {**claim.packet.headers, REASON_HEADER: reason}
-                self.put([(DEAD, structs.replace(claim.packet, headers=headers))])
+                self.put([(DEAD, dead_letter(claim.packet, claim.address, reason, now_us))], now_us)
 
     def _held(self, claim: Claim) -> _Lying | None:
         place = self._addresses.get(claim.address)
@@ -129,3 +127,20 @@ class PacketTable:
             place.drop(id)
         if not place.lying:
             self._addresses.pop(address, None)
+
+    def look(self, address: str, after: Place | None, limit: int) -> list[tuple[Place, Packet]]:
+        places = [(Place(*_order(one)), one.packet) for one in self._lying(address)]
+        found = [
+            (place, packet) for place, packet in places if after is None or (place.rank, place.position) > (after.rank, after.position)
+        ]
+        return found[:limit]
+
+    def prune(self, address: str, before_us: int, keep: int, limit: int) -> int:
+        newest_last = sorted(self._lying(address), key=lambda one: (one.at_us, one.position))
+        beyond = max(len(newest_last) - keep, 0)
+        old = [one.packet.id for number, one in enumerate(newest_last) if number < beyond or one.at_us < before_us][:limit]
+        self.drop(address, old)
+        return len(old)
+
+    def _lying(self, address: str) -> list[_Lying]:
+        return sorted(self._addresses.get(address, _Address()).lying.values(), key=_order)

@@ -19,7 +19,7 @@ from perdure.model.errors import Internal, LeaseLost, Unsupported
 from perdure.model.ids import RunId
 from perdure.model.retention import Outdated
 from perdure.model.run import HELD, RunRow, Transition
-from perdure.ports.packets import Claim, Settlement
+from perdure.ports.packets import Claim, Place, Settlement
 from perdure.ports.records import Record, RecordChange
 from perdure.ports.store import Batch, Hint, InboxItem, Loaded, Reply, RunQuery, Survey, Traits
 from perdure.ports.transport import Packet
@@ -239,19 +239,25 @@ class MemoryStore:
         return self._records.expire(now_us, limit)
 
     async def put_packets(self, packets: Sequence[tuple[str, Packet]], now_us: int) -> None:
-        self._packets.put(packets)
+        self._packets.put(packets, now_us)
 
     async def take_packets(self, wanted: Mapping[str, int], owner: int, *, now_us: int, until_us: int) -> list[Claim]:
         return self._packets.take(wanted, owner, now_us=now_us, until_us=until_us)
 
     async def settle_packets(self, settlement: Settlement, now_us: int) -> None:
-        self._packets.settle(settlement)
+        self._packets.settle(settlement, now_us)
 
     async def count_packets(self, address: str, now_us: int) -> int:
         return self._packets.count(address, now_us)
 
     async def drop_packets(self, address: str, ids: Collection[str] | None = None) -> None:
         self._packets.drop(address, ids)
+
+    async def look_packets(self, address: str, after: Place | None, limit: int) -> list[tuple[Place, Packet]]:
+        return self._packets.look(address, after, limit)
+
+    async def prune_packets(self, address: str, before_us: int, keep: int, *, limit: int) -> int:
+        return self._packets.prune(address, before_us, keep, limit)
 
 
 def _age(row: RunRow) -> tuple[int, RunId]:

@@ -6,8 +6,8 @@ from typing import Any, Final
 import msgspec
 
 from perdure.model.errors import Unsupported
-from perdure.ports.packets import Claim, Settlement
-from perdure.ports.transport import DEAD, REASON_HEADER, Packet
+from perdure.ports.packets import Claim, Place, Settlement
+from perdure.ports.transport import DEAD, Packet, dead_letter
 from perdure.stores.postgres.link import Link
 
 _USUAL: Final = "application/json"
@@ -42,7 +42,7 @@ class Packets:
 
     async def settle(self, settlement: Settlement, now_us: int) -> None:
         refused = [claim for claim, _ in settlement.refused]
-        headers = [_headers({**claim.packet.headers, REASON_HEADER: reason}) for claim, reason in settlement.refused]
+        headers = [_headers(dead_letter(claim.packet, claim.address, reason, now_us).headers) for claim, reason in settlement.refused]
         columns = *_columns(settlement.acked), *_columns(settlement.given_back), *_columns(refused)
         await self._taking.fetch(self._statements["settle_packets"], *columns, headers or None, DEAD, now_us, again=True)
 
@@ -52,12 +52,23 @@ class Packets:
     async def drop(self, address: str, ids: Collection[str] | None) -> None:
         await self._taking.fetch(self._statements["drop_packets"], address, None if ids is None else list(ids), again=True)
 
+    async def look(self, address: str, after: Place | None, limit: int) -> list[tuple[Place, Packet]]:
+        rank, position = (None, None) if after is None else (after.rank, after.position)
+        rows = await self._taking.fetch(self._statements["look_packets"], address, rank, position, limit, again=True)
+        return [(Place(row[1], row[2]), _packet(row[0], row[1], *row[3:])) for row in rows]
+
+    async def prune(self, address: str, before_us: int, keep: int, limit: int) -> int:
+        rows = await self._taking.fetch(self._statements["prune_packets"], address, before_us, keep, limit, again=True)
+        return int(rows[0][0])
+
 
 def _claim(row: Any) -> Claim:
     address, id, rank, position, deliveries, content_type, headers, body = row
-    return Claim(
-        address, Packet(id, body, content_type or _USUAL, {} if headers is None else _decode(headers), -rank), position, deliveries
-    )
+    return Claim(address, _packet(id, rank, content_type, headers, body), position, deliveries)
+
+
+def _packet(id: str, rank: int, content_type: str | None, headers: str | None, body: bytes) -> Packet:
+    return Packet(id, body, content_type or _USUAL, {} if headers is None else _decode(headers), -rank)
 
 
 def _columns(claims: Sequence[Claim]) -> tuple[Any, ...]:

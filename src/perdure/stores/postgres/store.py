@@ -28,7 +28,7 @@ from perdure.model.errors import InvalidOption, StoreUnavailable
 from perdure.model.ids import RunId
 from perdure.model.retention import Outdated
 from perdure.model.run import RunRow, Transition
-from perdure.ports.packets import Claim, Settlement
+from perdure.ports.packets import Claim, Place, Settlement
 from perdure.ports.records import Record, RecordChange
 from perdure.ports.store import Batch, Hint, InboxItem, Loaded, Reply, RunQuery, Survey, Traits
 from perdure.ports.transport import Packet
@@ -260,6 +260,12 @@ class PostgresStore:
 
     async def drop_packets(self, address: str, ids: Collection[str] | None = None) -> None:
         await self._packets.drop(address, ids)
+
+    async def look_packets(self, address: str, after: Place | None, limit: int) -> list[tuple[Place, Packet]]:
+        return await self._packets.look(address, after, limit)
+
+    async def prune_packets(self, address: str, before_us: int, keep: int, *, limit: int) -> int:
+        return await self._packets.prune(address, before_us, keep, limit)
 
 
 def _traits(partitions: int) -> Traits:

@@ -10,10 +10,9 @@ from contextlib import contextmanager
 from typing import Final
 
 import msgspec
-from msgspec import structs
 
-from perdure.ports.packets import Claim, Settlement
-from perdure.ports.transport import DEAD, REASON_HEADER, Packet
+from perdure.ports.packets import Claim, Place, Settlement
+from perdure.ports.transport import DEAD, Packet, dead_letter
 from perdure.stores.sqlite.packing import JoinedBytes, json_list, slices
 from perdure.stores.sqlite.thread import in_transaction
 
@@ -26,7 +25,7 @@ _heads = msgspec.json.Decoder(list[tuple[str, str, int, int, int, str | None, st
 
 
 class Packets:
-    """Works on the writer's connection; only counting works on any."""
+    """Works on the writer's connection; only counting and looking work on any."""
 
     def __init__(self, statements: dict[str, str]) -> None:
         self._statements = statements
@@ -63,11 +62,7 @@ class Packets:
         keys = (_keys([claim for claim, _ in refused]),)
         held = set(_positions(connection.execute(self._statements["list_claims"], keys).fetchone()[0]))
         connection.execute(self._statements["settle_packets"], keys)
-        letters = [
-            (DEAD, structs.replace(claim.packet, headers={**claim.packet.headers, REASON_HEADER: reason}))
-            for claim, reason in refused
-            if claim.position in held
-        ]
+        letters = [(DEAD, dead_letter(claim.packet, claim.address, reason, now_us)) for claim, reason in refused if claim.position in held]
         self.put(connection, letters, now_us)
 
     def count(self, connection: sqlite3.Connection, address: str, now_us: int) -> int:
@@ -77,6 +72,17 @@ class Packets:
     def drop(self, connection: sqlite3.Connection, address: str, ids: Collection[str] | None) -> None:
         given = None if ids is None else json_list(list(ids)) or "[]"
         connection.execute(self._statements["drop_packets"], (address, given))
+
+    def look(self, connection: sqlite3.Connection, address: str, after: Place | None, limit: int) -> list[tuple[Place, Packet]]:
+        rank, position = (None, None) if after is None else (after.rank, after.position)
+        rows = connection.execute(self._statements["look_packets"], (address, rank, position, limit))
+        return [
+            (Place(rank, position), _packet(id, rank, content_type, headers, body))
+            for id, rank, position, content_type, headers, body in rows
+        ]
+
+    def prune(self, connection: sqlite3.Connection, address: str, before_us: int, *, keep: int, limit: int) -> int:
+        return connection.execute(self._statements["prune_packets"], (address, before_us, keep, limit)).rowcount
 
 
 @contextmanager
@@ -102,6 +108,10 @@ def _keys(claims: Sequence[Claim]) -> str:
 def _claims(packed: tuple[bytes, bytes | None]) -> list[Claim]:
     take, found = slices(packed[1]), []
     for address, id, rank, position, deliveries, content_type, headers, size in _heads(packed[0]):
-        packet = Packet(id, take(size) or b"", content_type or _USUAL, {} if headers is None else _headers(headers), -rank)
+        packet = _packet(id, rank, content_type, headers, take(size))
         found.append((rank, Claim(address, packet, position, deliveries)))
     return [claim for _, claim in sorted(found, key=lambda entry: (entry[0], entry[1].position))]
+
+
+def _packet(id: str, rank: int, content_type: str | None, headers: str | None, body: bytes | None) -> Packet:
+    return Packet(id, body or b"", content_type or _USUAL, {} if headers is None else _headers(headers), -rank)

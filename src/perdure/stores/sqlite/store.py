@@ -26,7 +26,7 @@ from perdure.model.errors import StoreUnavailable, Unsupported
 from perdure.model.ids import RunId
 from perdure.model.retention import Outdated
 from perdure.model.run import RunRow, Transition
-from perdure.ports.packets import Claim, Settlement
+from perdure.ports.packets import Claim, Place, Settlement
 from perdure.ports.records import Record, RecordChange
 from perdure.ports.store import Batch, Hint, InboxItem, Loaded, NodeSeat, Reply, RunQuery, Survey, Traits
 from perdure.ports.transport import Packet
@@ -287,6 +287,12 @@ class SqliteStore:
 
     async def drop_packets(self, address: str, ids: Collection[str] | None = None) -> None:
         await self._write(lambda connection: self._packets.drop(connection, address, ids))
+
+    async def look_packets(self, address: str, after: Place | None, limit: int) -> list[tuple[Place, Packet]]:
+        return await self._reading.do(lambda connection: self._packets.look(connection, address, after, limit))
+
+    async def prune_packets(self, address: str, before_us: int, keep: int, *, limit: int) -> int:
+        return await self._write(lambda connection: self._packets.prune(connection, address, before_us, keep=keep, limit=limit))
 
 
 def _data_version(connection: sqlite3.Connection) -> int:

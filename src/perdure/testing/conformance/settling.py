@@ -4,8 +4,18 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Sequence
+from datetime import datetime
 
-from perdure.ports.transport import DEAD, DELIVERIES_MAX, REASON_HEADER, Delivery, Transport, worker_address
+from perdure.ports.transport import (
+    DEAD,
+    DELIVERIES_MAX,
+    DIED_HEADER,
+    ORIGIN_HEADER,
+    REASON_HEADER,
+    Delivery,
+    Transport,
+    worker_address,
+)
 from perdure.testing.conformance.transport_harness import A, Hand, TransportHarness, carried, give_back, keep, packet
 
 
@@ -33,7 +43,7 @@ class SettlingPromises(TransportHarness):
             await self.settles_down(transport)
             assert len(hand.got) == DELIVERIES_MAX
             assert str(DELIVERIES_MAX) in dead.packets[0].headers[REASON_HEADER]
-            self.is_letter_of(sent, dead)
+            self.is_letter_of(sent, dead, address)
             await burying.close()
 
     @carried
@@ -53,11 +63,14 @@ class SettlingPromises(TransportHarness):
         await self.settles_down(transport)
         assert dead.packets[0].headers[REASON_HEADER] == reason
         assert len(hand.got) == 1
-        self.is_letter_of(sent, dead)
+        self.is_letter_of(sent, dead, A)
 
-    def is_letter_of(self, sent: object, dead: Hand) -> None:
+    def is_letter_of(self, sent: object, dead: Hand, address: str) -> None:
         (letter,) = dead.packets
-        headers = {name: value for name, value in letter.headers.items() if name != REASON_HEADER}
+        assert letter.headers[ORIGIN_HEADER] == address
+        assert datetime.fromisoformat(letter.headers[DIED_HEADER]).tzinfo is not None
+        told = (REASON_HEADER, ORIGIN_HEADER, DIED_HEADER)
+        headers = {name: value for name, value in letter.headers.items() if name not in told}
         assert packet(letter.id, letter.body, content_type=letter.content_type, headers=headers, priority=letter.priority) == sent
 
     @carried

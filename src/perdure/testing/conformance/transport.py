@@ -13,6 +13,7 @@ functions that run their own event loop, in real time, and wait only for what ha
 
 from perdure.testing.conformance.breaks import BreakPromises
 from perdure.testing.conformance.carriage import AddressPromises, CarriagePromises
+from perdure.testing.conformance.looking import LookPromises
 from perdure.testing.conformance.settling import SettlingPromises
 from perdure.testing.conformance.sharing_out import EndingPromises, SlotPromises
 from perdure.testing.conformance.transport_harness import TransportHarness
@@ -20,5 +21,5 @@ from perdure.testing.conformance.transport_harness import TransportHarness
 __all__ = ["TransportConformance", "TransportHarness"]
 
 
-class TransportConformance(CarriagePromises, AddressPromises, SlotPromises, SettlingPromises, EndingPromises, BreakPromises):
+class TransportConformance(CarriagePromises, AddressPromises, SlotPromises, SettlingPromises, LookPromises, EndingPromises, BreakPromises):
     """Every promise of `perdure.ports.transport`."""

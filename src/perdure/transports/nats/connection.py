@@ -15,6 +15,7 @@ import nats.js.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
+from nats.js.api import RawStreamMsg
 
 from perdure.model.errors import InvalidOption, PerdureError, TransportUnavailable
 from perdure.transports.link import Lost
@@ -246,6 +247,23 @@ class NatsConnection:
         except nats.js.errors.NotFoundError:
             return None
         return found.num_pending or 0
+
+    async def next_after(self, lane: Lane, number: int) -> RawStreamMsg | None:
+        """Give the first message for the lane with a higher number, as it lies there; ``None`` if there is none."""
+        try:
+            return await self._ask(self._stream.get_msg(lane.stream, seq=number + 1, subject=lane.subject, next=True))
+        except nats.js.errors.NotFoundError:
+            return None
+
+    async def delete(self, lane: Lane, number: int) -> None:
+        """The message of that number lies there no longer."""
+        with contextlib.suppress(nats.js.errors.NotFoundError):
+            await self._ask(self._stream.delete_msg(lane.stream, number))
+
+    async def purge(self, lane: Lane) -> None:
+        """No message for the lane lies there."""
+        with contextlib.suppress(nats.js.errors.NotFoundError):
+            await self._ask(self._stream.purge_stream(lane.stream, subject=lane.subject))
 
     async def exists(self, lane: Lane) -> bool:
         """Tell whether the stream is there."""

@@ -4,10 +4,12 @@ Headers are lines of ASCII. A value that is none is percent-encoded, and ``perdu
 """
 
 import re
+from collections.abc import Mapping
 from typing import Final
 from urllib.parse import quote, unquote
 
 from nats.aio.msg import Msg
+from nats.js.api import RawStreamMsg
 
 from perdure.ports.transport import Packet
 
@@ -42,14 +44,24 @@ def headers_of(packet: Packet, message_id: str) -> dict[str, str]:
 
 def packet_of(message: Msg) -> Packet:
     """Give the packet of a message, whoever published it."""
-    found = dict(message.headers or {})
+    return _packet(message.headers, message.data, message.reply.removeprefix(_ACK_SUBJECT))
+
+
+def packet_lying(message: RawStreamMsg) -> Packet:
+    """Give the packet of a message as it lies in its stream."""
+    return _packet(message.headers, message.data, f"number {message.seq}")
+
+
+def _packet(headers: Mapping[str, str] | None, data: bytes | None, nameless: str) -> Packet:
+    """``nameless``: the id of what was published without one."""
+    found = dict(headers or {})
     for name in found.get(_QUOTED, "").split(","):
         if name in found:
             found[name] = unquote(found[name].removeprefix("~"), errors="surrogatepass")
     priority = found.get(_PRIORITY, "0")
     return Packet(
-        id=found.get(_ID) or unquote(found.get(MESSAGE_ID, message.reply.removeprefix(_ACK_SUBJECT)), errors="surrogatepass"),
-        body=message.data,
+        id=found.get(_ID) or unquote(found.get(MESSAGE_ID, nameless), errors="surrogatepass"),
+        body=data or b"",
         content_type=found.get(_CONTENT_TYPE, _USUAL_TYPE),
         headers={name: value for name, value in found.items() if name not in _OURS and not name.startswith("Nats-")},
         priority=int(priority) if re.fullmatch(r"-?\d{1,9}", priority) else 0,

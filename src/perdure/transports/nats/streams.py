@@ -7,8 +7,8 @@ from urllib.parse import unquote, urlsplit
 from msgspec import Struct
 from nats.js.api import AckPolicy, ConsumerConfig, DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
 
-from perdure.ports.transport import worker_address
-from perdure.transports.place import Options, check_scheme
+from perdure.ports.transport import DEAD, worker_address
+from perdure.transports.place import LETTERS_KEEP_S, LETTERS_MAX, Options, check_scheme
 
 _PLAIN: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_")
 _TOKEN_MAX: Final = 160
@@ -37,6 +37,8 @@ class Place(Struct, frozen=True, kw_only=True):
     replicas: int
     packets_max: int
     dedupe_s: float
+    letters_max: int
+    letters_keep_s: int
     ack_wait_s: float
     connect_timeout_s: float
     answer_timeout_s: float
@@ -75,6 +77,8 @@ def place_of(url: str) -> Place:
         replicas=options.number("replicas", 1),
         packets_max=options.number("packets_max", 1_000_000),
         dedupe_s=options.seconds("dedupe", 20),
+        letters_max=options.number("letters_max", LETTERS_MAX),
+        letters_keep_s=options.number("letters_keep", LETTERS_KEEP_S),
         ack_wait_s=options.seconds("ack_wait", ACK_WAIT_USUAL_S),
         connect_timeout_s=options.seconds("connect_timeout", 10),
         answer_timeout_s=options.seconds("answer_timeout", 10),
@@ -117,6 +121,9 @@ def stream_config(place: Place, lane: Lane) -> StreamConfig:
         num_replicas=place.replicas,
         duplicate_window=place.dedupe_s,
     )
+    if lane == lane_of(place, DEAD):
+        # A letter must always find room, or the packet would come back again and again; the oldest make it.
+        config = config.evolve(discard=DiscardPolicy.OLD, max_msgs=place.letters_max, max_age=float(place.letters_keep_s))
     if lane.is_worker:
         # What is said to a worker that has gone is for nobody: it is not even kept.
         config = config.evolve(subjects=[f"{place.prefix}.worker.*"], retention=RetentionPolicy.INTEREST, storage=StorageType.MEMORY)

@@ -15,14 +15,17 @@ limits
     `TransportUnavailable`. 4,000 packets unanswered at a time. Priorities are carried, not sorted by.
 options
     In the URL ``nats://USER:PASSWORD@HOST:4222?…``: ``prefix`` (perdure), ``storage`` (file or memory), ``replicas`` (1), ``packets_max``
-    (1,000,000), ``dedupe`` (20) and ``ack_wait`` (10) in seconds; a stream keeps what it was made with, its consumer has the
-    ``ack_wait`` of whoever handled last. ``connect_timeout`` and
+    (1,000,000), ``dedupe`` (20) and ``ack_wait`` (10) in seconds; ``letters_max`` (10,000) dead letters are kept for ``letters_keep``
+    (2,592,000) seconds, the oldest go first; a stream keeps what it was made with, its consumer has the ``ack_wait`` of whoever
+    handled last. ``connect_timeout`` and
     ``answer_timeout`` in seconds (10). ``credentials`` and ``nkey`` name files, and so do ``cafile``, ``certfile`` and ``keyfile`` for TLS.
 """
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from typing import Final
 
 from perdure.model.errors import InvalidOption
@@ -30,6 +33,7 @@ from perdure.ports.transport import DEAD, Handler, Packet, TransportTraits
 from perdure.transports.link import Link, Lost
 from perdure.transports.nats.connection import NatsConnection, client_errors, connect
 from perdure.transports.nats.handling import NatsHandling
+from perdure.transports.nats.messages import packet_lying
 from perdure.transports.nats.publisher import HEADERS_ROOM, Publisher
 from perdure.transports.nats.streams import lane_of, place_of
 
@@ -87,6 +91,38 @@ class NatsTransport:
     async def backlog(self, address: str) -> int:
         with client_errors(self._place):
             return await self._link.current().waiting(lane_of(self._place, address)) or 0
+
+    async def look(self, address: str) -> AsyncGenerator[Packet, None]:
+        async with aclosing(self._look(address)) as found:
+            async for _, packet in found:
+                yield packet
+
+    async def drop(self, address: str, ids: Sequence[str] | None = None) -> None:
+        lane = lane_of(self._place, address)
+        if ids is None:
+            with client_errors(self._place):
+                await self._link.current().purge(lane)
+            return
+        left = Counter(ids)
+        async with aclosing(self._look(address)) as found:
+            async for number, packet in found:
+                if left[packet.id] > 0:
+                    with client_errors(self._place):
+                        await self._link.current().delete(lane, number)
+                    left[packet.id] -= 1
+                if not +left:
+                    return
+
+    async def _look(self, address: str) -> AsyncGenerator[tuple[int, Packet], None]:
+        """Reads the stream past its consumer, to whom nothing is delivered by it."""
+        lane, number = lane_of(self._place, address), 0
+        while True:
+            with client_errors(self._place):
+                message = await self._link.current().next_after(lane, number)
+            if message is None:
+                return
+            number = message.seq or 0
+            yield number, packet_lying(message)
 
     async def _connect(self, lost: Lost) -> NatsConnection:
         connection = await connect(self._place, lost)

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -98,7 +98,7 @@ class PullTransport:
 
     @property
     def traits(self) -> TransportTraits:
-        return TransportTraits(packet_bytes_max=PACKET_BYTES_MAX)
+        return TransportTraits(packet_bytes_max=PACKET_BYTES_MAX, shows_packets=False)
 
     async def open(self) -> None:
         await self._api.open()
@@ -135,6 +135,12 @@ class PullTransport:
 
     async def backlog(self, address: str) -> int:
         raise self._unsupported("Asking how much waits")
+
+    def look(self, address: str) -> AsyncGenerator[Packet, None]:
+        raise self._unsupported("Looking at packets")
+
+    async def drop(self, address: str, ids: Sequence[str] | None = None) -> None:
+        raise self._unsupported("Dropping packets")
 
     def _unsupported(self, what: str) -> Unsupported:
         return Unsupported(what=f"{what} over {self.name}", why="workers take calls there, and report by its routes; nodes use the store")

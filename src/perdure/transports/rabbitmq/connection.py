@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from typing import Any, Final
 
@@ -139,23 +139,44 @@ class RabbitMQConnection:
         self._released.discard(channel)
 
     async def declare(self, channel: aiormq.Channel, queue: Queue) -> None:
-        """The queue is there; raises `InvalidOption` if it is there with other arguments."""
+        """The queue is there; raises `InvalidOption` if it is there with other arguments, and is not one that is kept so."""
+        if queue.is_kept:
+            await self._keep(queue)
+            return
         with quiet(), client_errors(self._place):
             await channel.queue_declare(queue.name, durable=True, arguments=queue.arguments, timeout=self._place.answer_timeout_s)
 
-    async def count(self, queue: str) -> int:
-        """Give how many messages are ready there; 0 for a queue that is not there."""
+    async def _keep(self, queue: Queue) -> None:
+        if await self.count(queue.name) is not None:
+            return
+        async with self.apart() as channel:
+            try:
+                with quiet(), client_errors(self._place):
+                    await channel.queue_declare(queue.name, durable=True, arguments=queue.arguments, timeout=self._place.answer_timeout_s)
+            except InvalidOption as error:
+                # Another process has made it since, with other arguments.
+                if not isinstance(error.__cause__, ChannelPreconditionFailed):
+                    raise
+
+    async def count(self, queue: str) -> int | None:
+        """Give how many messages are ready there; ``None`` for a queue that is not there."""
+        async with self.apart() as channel:
+            try:
+                with quiet(), client_errors(self._place):
+                    found = await channel.queue_declare(queue, passive=True, timeout=self._place.answer_timeout_s)
+                    return found.message_count or 0
+            except TransportUnavailable as error:
+                if isinstance(error.__cause__, ChannelNotFoundEntity):
+                    return None
+                raise
+
+    @asynccontextmanager
+    async def apart(self) -> AsyncIterator[aiormq.Channel]:
+        """Give a channel that the broker may close, as it does for what it cannot do, and everything else goes on."""
         channel = await self.channel(confirms=False)
-        # The broker closes a channel that asks for what is not there.
         self._released.add(channel)
         try:
-            with quiet(), client_errors(self._place):
-                found = await channel.queue_declare(queue, passive=True, timeout=self._place.answer_timeout_s)
-                return found.message_count or 0
-        except TransportUnavailable as error:
-            if isinstance(error.__cause__, ChannelNotFoundEntity):
-                return 0
-            raise
+            yield channel
         finally:
             await self.release(channel)
 

@@ -5,12 +5,14 @@ A property is at most 255 bytes long (short string) or a byte: what does not fit
 
 import hashlib
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import aiormq
 from aiormq.abc import DeliveredMessage
 
-from perdure.ports.transport import REASON_HEADER, Packet
+from perdure.ports.transport import DIED_HEADER, ORIGIN_HEADER, REASON_HEADER, Packet
+from perdure.transports.rabbitmq.queues import address_of
 
 HEADERS_BYTES_MAX: Final = 65_536
 """Properties travel in one frame, and a larger one than the broker takes (usually 131,072 bytes) costs the connection."""
@@ -65,11 +67,11 @@ def packet_of(message: DeliveredMessage) -> Packet:
     properties = message.header.properties
     found: Mapping[str, Any] = properties.headers or {}
     headers = {name: _text(value) for name, value in found.items() if not _is_brokers(name) and name not in _OURS}
-    if REASON_HEADER not in headers and (reason := _reason(found.get(_DEATHS))):
-        headers[REASON_HEADER] = reason
+    if REASON_HEADER not in headers:
+        headers |= _death(found.get(_DEATHS))
     priority = _text(found.get(_PRIORITY, "")).lstrip("-")
     return Packet(
-        id=_text(found.get(_ID, properties.message_id or f"{message.consumer_tag}.{message.delivery_tag}")),
+        id=_text(found.get(_ID, properties.message_id or _name(message))),
         body=message.body,
         content_type=_text(found.get(_CONTENT_TYPE, properties.content_type or "application/octet-stream")),
         headers=headers,
@@ -101,8 +103,23 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else str(value)
 
 
-def _reason(deaths: object) -> str:
+def _name(message: DeliveredMessage) -> str:
+    """Make up an id for what was published without one."""
+    if message.consumer_tag:
+        return f"{message.consumer_tag}.{message.delivery_tag}"
+    # Of what is looked at, the same each time.
+    return f"nameless {hashlib.sha256(message.body).hexdigest()[:16]}"
+
+
+def _death(deaths: object) -> dict[str, str]:
     """Say why the broker itself made a dead letter of a message: https://www.rabbitmq.com/docs/dlx#effects."""
     if not isinstance(deaths, list) or not deaths or not isinstance(deaths[0], dict):
-        return ""
-    return f"RabbitMQ: {_text(deaths[0].get('reason', 'unknown'))} in {_text(deaths[0].get('queue', 'a queue'))}"
+        return {}
+    last = deaths[0]
+    queue, died = _text(last.get("queue", "a queue")), last.get("time")
+    told = {REASON_HEADER: f"RabbitMQ: {_text(last.get('reason', 'unknown'))} in {queue}"}
+    if address := address_of(queue):
+        told[ORIGIN_HEADER] = address
+    if isinstance(died, datetime):
+        told[DIED_HEADER] = (died if died.tzinfo is not None else died.replace(tzinfo=UTC)).isoformat()
+    return told

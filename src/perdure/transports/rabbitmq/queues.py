@@ -2,12 +2,12 @@
 
 import hashlib
 from typing import Any, Final
-from urllib.parse import urlencode, urlsplit, urlunsplit
+from urllib.parse import unquote, urlencode, urlsplit, urlunsplit
 
 from msgspec import Struct
 
 from perdure.ports.transport import DEAD, DELIVERIES_MAX, worker_address
-from perdure.transports.place import Options, check_scheme
+from perdure.transports.place import LETTERS_KEEP_S, LETTERS_MAX, Options, check_scheme
 
 _NAME_BYTES_MAX: Final = 255
 _PLAIN: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.:,/")
@@ -25,16 +25,21 @@ class Place(Struct, frozen=True, kw_only=True):
     packet_bytes_max: int
     packets_max: int
     queues_expire_s: int
+    letters_max: int
+    letters_keep_s: int
     connect_timeout_s: float
     answer_timeout_s: float
 
 
 class Queue(Struct, frozen=True):
-    """A queue as it is declared. ``is_lasting``: its packets survive a restart of the broker."""
+    """A queue as it is declared. ``is_lasting``: its packets survive a restart of the broker. ``is_kept``: one that is there with other
+    arguments is used as it is.
+    """
 
     name: str
     arguments: dict[str, Any]
     is_lasting: bool
+    is_kept: bool = False
 
 
 def place_of(url: str) -> Place:
@@ -50,6 +55,8 @@ def place_of(url: str) -> Place:
         packet_bytes_max=options.number("packet_bytes_max", 16 * 1024 * 1024),
         packets_max=options.number("packets_max", 1_000_000),
         queues_expire_s=options.number("queues_expire", 0, least=0),
+        letters_max=options.number("letters_max", LETTERS_MAX),
+        letters_keep_s=options.number("letters_keep", LETTERS_KEEP_S),
         connect_timeout_s=options.seconds("connect_timeout", 10),
         answer_timeout_s=options.seconds("answer_timeout", 10),
     )
@@ -67,12 +74,24 @@ def queue_of(place: Place, address: str) -> Queue:
     if place.queues_expire_s:
         arguments["x-expires"] = 1_000 * place.queues_expire_s
     if address == DEAD:
+        # A letter must always find room, or the packet would come back again and again; the oldest make it.
+        arguments |= {"x-max-length": place.letters_max, "x-overflow": "drop-head", "x-message-ttl": 1_000 * place.letters_keep_s}
         # RabbitMQ 4 drops what was delivered 20 times, if it is not told otherwise.
-        return Queue(name, {**arguments, "x-delivery-limit": _DELIVERIES_NO_LIMIT}, True)
+        arguments |= {"x-delivery-limit": _DELIVERIES_NO_LIMIT}
+        # Queues of earlier versions had no such bounds, and must not keep everybody out: a policy of the broker gives them some.
+        return Queue(name, arguments, True, is_kept=True)
     # The second net: handlings bury what comes too often themselves, with the reason.
     arguments |= {"x-delivery-limit": 2 * DELIVERIES_MAX, "x-dead-letter-strategy": "at-least-once"}
     arguments |= {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": queue_name(place.prefix, DEAD)}
     return Queue(name, arguments, True)
+
+
+def address_of(queue: str) -> str:
+    """Give the address of a queue by its name; empty where the name does not tell it."""
+    _, colon, escaped = queue.partition(":")
+    if not colon or "#" in escaped:
+        return ""
+    return unquote(escaped.replace("@", "%"), errors="surrogatepass")
 
 
 def queue_name(prefix: str, address: str) -> str:

@@ -16,18 +16,22 @@ limits
 options
     In the URL ``amqp://USER:PASSWORD@HOST:5672/VHOST?…``: ``prefix`` (perdure), ``packet_bytes_max``, ``packets_max`` (1,000,000) and
     ``queues_expire`` (0: never; else seconds without use after which a queue goes with its packets; a queue keeps what it was declared
-    with), ``connect_timeout`` and ``answer_timeout`` in seconds (10), ``heartbeat`` in seconds (20), ``name`` of the connection; for TLS
+    with), ``letters_max`` (10,000) dead letters, which are kept for ``letters_keep`` (2,592,000) seconds, and of which the oldest go
+    first, ``connect_timeout`` and ``answer_timeout`` in seconds (10), ``heartbeat`` in seconds (20), ``name`` of the connection; for TLS
     ``cafile``, ``capath``, ``cadata``, ``certfile``, ``keyfile``, ``no_verify_ssl=1``, ``auth=external``.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 
 from perdure.model.errors import InvalidOption
 from perdure.ports.transport import DEAD, Handler, Packet, TransportTraits
 from perdure.transports.link import Link
 from perdure.transports.rabbitmq.connection import RabbitMQConnection, connect
 from perdure.transports.rabbitmq.handling import RabbitMQHandling
+from perdure.transports.rabbitmq.looking import look_into, purge
 from perdure.transports.rabbitmq.publisher import Publisher
 from perdure.transports.rabbitmq.queues import place_of, queue_of
 
@@ -83,7 +87,28 @@ class RabbitMQTransport:
 
     async def backlog(self, address: str) -> int:
         await self._connected()
-        return await self._link.current().count(queue_of(self._place, address).name)
+        return await self._link.current().count(queue_of(self._place, address).name) or 0
+
+    async def look(self, address: str) -> AsyncGenerator[Packet, None]:
+        await self._connected()
+        async with aclosing(look_into(self._link.current(), self._place, queue_of(self._place, address).name)) as lying:
+            async for one in lying:
+                yield one.packet
+
+    async def drop(self, address: str, ids: Sequence[str] | None = None) -> None:
+        await self._connected()
+        queue, connection = queue_of(self._place, address).name, self._link.current()
+        if ids is None:
+            await purge(connection, self._place, queue)
+            return
+        left = Counter(ids)
+        async with aclosing(look_into(connection, self._place, queue)) as lying:
+            async for one in lying:
+                if left[one.packet.id] > 0:
+                    left[one.packet.id] -= 1
+                    await one.remove()
+                if not +left:
+                    return
 
     async def _connected(self) -> None:
         if not self._is_open:
