@@ -145,7 +145,7 @@ async def test_one_url_that_succeeds_is_a_success_and_the_others_say_why_not(ser
     service.route("/a", Said(200, "A"))
     service.route("/c", Said(503, "busy"))
     items = [{"page": "a"}, {"page": "b"}, {"page": "c"}]
-    found = await run(actions.http(url=f"{service.url}/{{{{ page }}}}"), items)
+    found = await run(actions.http(url=f"{service.url}/{{{{ page }}}}", again_after="1ms"), items)
     assert [(item["page"], item["status_code"], item["content"]) for item in found] == [
         ("a", 200, "A"),
         ("b", 404, "not here"),
@@ -153,6 +153,35 @@ async def test_one_url_that_succeeds_is_a_success_and_the_others_say_why_not(ser
     ]
     assert ["error" in item for item in found] == [False, True, True]
     assert await run(actions.filter_success(), found) == found[:1]
+
+
+@pytest.mark.covers("F18")
+async def test_what_fails_beside_a_success_is_asked_for_again_by_itself(service: Service) -> None:
+    service.route("/a", Said(200, "A"))
+    service.route("/b", Said(503), Said(429, "", {"Retry-After": "0"}), Said(200, "B"))
+    service.route("/c", Said(503))
+    service.route("/d", Said(429, "", {"Retry-After": "3600"}))
+    service.route("/e", Said(404))
+    step = actions.http(url=f"{service.url}/{{{{ page }}}}", method="POST", again_after="1ms").options(retry=QUICK)
+    found = await run(step, [{"page": page} for page in "abcde"])
+    assert [item["status_code"] for item in found] == [200, 200, 503, 429, 404]
+    assert [service.paths().count(f"/{page}") for page in "abcde"] == [1, 3, 3, 1, 1]
+    assert len({got.headers["idempotency-key"] for got in service.got if got.path == "/b"}) == 1
+    service.got.clear()
+    service.route("/b", Said(503))
+    found = await run(actions.http(url=f"{service.url}/{{{{ page }}}}", again_max=0), [{"page": "a"}, {"page": "b"}])
+    assert ([item["status_code"] for item in found], len(service.got)) == ([200, 503], 2)
+
+
+@pytest.mark.covers("F18")
+async def test_a_page_that_fails_is_asked_for_again_by_itself(service: Service) -> None:
+    service.route("/1", Said(200, "one", {"Link": "</2>; rel=next"}))
+    service.route("/2", Said(503), Said(200, "two", {"Link": "</3>; rel=next"}))
+    service.route("/3", Said(500), Said(200, "three"))
+    step = actions.http(url=f"{service.url}/1", paging=actions.NextLink(), again_after="1ms")
+    found = await run(step, [{}])
+    assert [(item["page"], item["content"]) for item in found] == [(1, "one"), (2, "two"), (3, "three")]
+    assert service.paths() == ["/1", "/2", "/2", "/3", "/3"]
 
 
 async def test_a_service_that_is_not_there_is_tried_again() -> None:

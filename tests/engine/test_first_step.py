@@ -56,3 +56,18 @@ async def test_an_update_a_query_and_a_signal_that_wait_with_the_start_find_the_
             assert await adding == 2
             assert (await looking)[0] == "gift"
             assert await run.result() == ["gift", "book", "end"]
+
+
+async def test_a_query_that_comes_before_the_start_could_be_read_waits_for_the_first_step() -> None:
+    """Seeds 485 and 817 of the simulation: a store in trouble gives the node a run, and later what is in its inbox."""
+    async with Environment() as env:
+        run = await env.start(Cart)
+        node = env.engine.node
+        live = node.roster.get(run.id)
+        first, live.number = live.number, live.row.base - 1
+        asked = asyncio.ensure_future(node.desk.ask(live, "look", [], {}))
+        await env.settle()
+        assert (asked.done(), live.arrivals) == (False, [])
+        live.number = first
+        node.waits.tell_change(run.id)
+        assert (await asked).data == b'["gift"]'

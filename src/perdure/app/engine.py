@@ -14,7 +14,7 @@ from msgspec import structs
 from perdure.app.calling import Calling, Outfit
 from perdure.app.checkup import check_up
 from perdure.app.ending import CallEnds
-from perdure.app.left_answers import LeftAnswers
+from perdure.app.left_answers import look_for_left_answers
 from perdure.app.seat import Seat
 from perdure.app.stores import Opening
 from perdure.app.wires import Wire, content_type_of
@@ -108,9 +108,9 @@ class Engine(CallEnds):
         outfit = Outfit(transports, content_type_of(wire), self._serializer, self._limits, api_url)
         self._calling = Calling(self._store, self._clock, sender, outfit)
         self._is_serving = is_serving
-        patience_us = span_us(patience)
-        self._remote = RemoteGateway(self._store, self._clock, self._entropy, limits=self._limits, patience_us=patience_us)
-        self._seat = Seat(self._store, self._clock, self._make_node, remote=self._remote, on_taken=self._on_seated)
+        self._remote = RemoteGateway(self._store, self._clock, self._entropy, limits=self._limits, patience_us=span_us(patience))
+        look = look_for_left_answers(self._store, self._clock, self._serializer)
+        self._seat = Seat(self._store, self._clock, self._make_node, remote=self._remote, on_taken=look)
         self._here: LocalPerformer | None = None
         self._is_open = False
 
@@ -121,9 +121,6 @@ class Engine(CallEnds):
         tools = Tools(self._serializer, self._limits, self._registry.bind, self._registry.definition)
         around = Surroundings(self._store, self._clock, self._entropy, self._registry, routed, tools, self._lease_us, self._retention)
         return Node(around, name=self._name, on_lost=on_lost)
-
-    def _on_seated(self, node: Node, gateway: Gateway) -> None:
-        LeftAnswers(gateway, self._serializer, self._store, self._clock).join(node.rounds)
 
     async def open(self) -> Self:
         """The store is open; without another node, runs move from now on. A broker that is away is connected when it is back. Raises

@@ -3,12 +3,13 @@
 Each node looks after the runs that it has, so nodes do not meet, and a run's next node takes over with the run.
 """
 
+from collections.abc import Callable
 from typing import Final
 
 from perdure.app.ending import CallEnds
 from perdure.client.gateway import Gateway
 from perdure.client.tickets import Tickets
-from perdure.engine.rounds import Rounds
+from perdure.engine.node import Node
 from perdure.model.codec import Serializer
 from perdure.ports.clock import Clock
 from perdure.ports.store import Store
@@ -34,10 +35,6 @@ class LeftAnswers(CallEnds):
     def _gateway(self) -> Gateway:
         return self._here
 
-    def join(self, rounds: Rounds) -> None:
-        """The look is one of these rounds."""
-        rounds.every("answers", self.pause_us, self.run_once)
-
     def pause_us(self) -> int:
         """Give the span until the next look: short while there may be more to find."""
         return self._next_us
@@ -49,3 +46,13 @@ class LeftAnswers(CallEnds):
         idle_us = max(PAUSE_LEAST_US, IDLE_POLLS * self.store.traits.poll_idle_us)
         self._next_us = FIRST_US if self._after else idle_us
         return len(found)
+
+
+def look_for_left_answers(store: Store, clock: Clock, serializer: Serializer) -> Callable[[Node, Gateway], None]:
+    """Give what makes the look a duty of a node that is open; ``gateway`` is the way to that node alone."""
+
+    def join(node: Node, gateway: Gateway) -> None:
+        answers = LeftAnswers(gateway, serializer, store, clock)
+        node.rounds.every("answers", answers.pause_us, answers.run_once)
+
+    return join

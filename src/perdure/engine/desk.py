@@ -181,8 +181,8 @@ class Desk:
 
     async def ask(self, run: LiveRun, method: str, args: Sequence[Content], kwargs: dict[str, Content]) -> Content:
         """Answer from the state that is durable or about to be; raises `Unavailable` for a run without a mind."""
-        while run.phase is Phase.ACTIVE and run.number < run.row.base and run.arrivals:
-            await self._node.waits.change_of(run.row.id)  # It was started elsewhere a moment ago, and has its first step before it.
+        while run.phase is Phase.ACTIVE and run.number < run.row.base:
+            await self._node.waits.change_of(run.row.id)  # It was started elsewhere a moment ago; its start may still be to be read.
         if run.decider is None:
             raise Unavailable(f"The run {run.row.id!r} is {run.row.status}; its state is not in memory. Read what it published instead.")
         return run.decider.query(method, args, kwargs)

@@ -1,7 +1,7 @@
 """``http``: a request for each item."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 from urllib.parse import urlencode, urlsplit
 
@@ -21,6 +21,9 @@ from perdure.ports.facilities import facilities_if_any
 
 RETRY: Final = Retry(attempts=5, first="1s", factor=3, cap="1m", jitter=0.2)
 """Tries of a request that may be answered otherwise later."""
+AGAIN_FACTOR: Final = 3
+AGAIN_WAIT_MAX_S: Final = 10
+"""A service that wants to be left alone for longer is left alone, for this call."""
 KEY_HEADER: Final = "Idempotency-Key"
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -45,6 +48,8 @@ class Http(Options, frozen=True, kw_only=True):
     redirects_max: int = 5
     retry_after_max: str = "1h"
     parallel_max: int = 8
+    again_max: int = 2
+    again_after: str = "1s"
     paging: Paging | None = None
     key_header: str | None = KEY_HEADER
     ca_file: str | None = None
@@ -61,11 +66,12 @@ class Http(Options, frozen=True, kw_only=True):
         check_all("http.json", self.json)
         if [self.json is not UNSET, self.form is not None, self.text is not None].count(True) > 1:
             raise InvalidOption(option="http.json", found="more than one body", expected="one of json, form and text")
-        for name, least in (("bytes_max", 1), ("redirects_max", 0), ("parallel_max", 1)):
+        for name, least in (("bytes_max", 1), ("redirects_max", 0), ("parallel_max", 1), ("again_max", 0)):
             if getattr(self, name) < least:
                 raise InvalidOption(option=f"http.{name}", found=repr(getattr(self, name)), expected=f"{least} or more")
         check_span("http.timeout", self.timeout)
         check_span("http.retry_after_max", self.retry_after_max)
+        check_span("http.again_after", self.again_after)
         if wrong := [status for status in self.expect if not 100 <= status <= 599]:
             raise InvalidOption(option="http.expect", found=repr(wrong), expected="statuses from 100 to 599")
         if self.paging is not None:
@@ -85,7 +91,8 @@ class Http(Options, frozen=True, kw_only=True):
 async def perform_http(items: Items, *, config: Http) -> Items:
     """Ask a service over HTTP for each item; what it answers is added to the item.
 
-    Succeeds if at least one item has an answer with an expected status; items without one then have an ``error``. Raises `RequestRefused`
+    Succeeds if at least one item has an answer with an expected status; items that have none then are asked for again by themselves, and
+    have an ``error`` if that is no use. Raises `RequestRefused`
     if none has, and trying again is no use, else `RequestFailed`, or `RetryAfter` where the service says when.
     """
     if not items:
@@ -102,14 +109,28 @@ async def perform_http(items: Items, *, config: Http) -> Items:
         async with Exchange(manner, veil, now_s=0 if at_hand is None else at_hand.now_us() / 1_000_000) as exchange:
             rounds = Rounds(config, exchange, veil, key=None if at_hand is None else at_hand.key)
             results = await rounds.all(items)
-    if all(isinstance(result, Trouble) for result in results):
-        raise_for([result for result in results if isinstance(result, Trouble)], config.retry_after_max)
+    troubles = _troubles(dict(enumerate(results)))
+    if len(troubles) == len(results):
+        raise_for(troubles, config.retry_after_max)
     found = [entry for item, result in zip(items, results, strict=True) for entry in _outputs(item, result)]
     return pass_on(found, config)
 
 
+class Progress:
+    """How far the pages of one item have come. ``step``: what the next request changes."""
+
+    def __init__(self, step: Next) -> None:
+        self.step = step
+        self.pages: Items = []
+        self.asked: set[Next] = set()
+
+
 class Rounds:
-    """The requests of one call. ``key``: its idempotency key, which each request that changes something carries with its place."""
+    """The requests of one call. ``key``: its idempotency key, which each request that changes something carries with its place.
+
+    While nothing has been answered, the call as a whole is tried again, which holds no slot in between. After that it would ask again for
+    what it has; so what is missing is asked for again here, a page by itself.
+    """
 
     def __init__(self, config: Http, exchange: Exchange, veil: Veil, *, key: str | None) -> None:
         self._config = config
@@ -117,14 +138,26 @@ class Rounds:
         self._veil = veil
         self._key = key
         self._free = asyncio.Semaphore(config.parallel_max)
+        self._progress: dict[int, Progress] = {}
 
     async def all(self, items: Items) -> list[Items | Trouble]:
         """Give for each item its pages, or why it has none, in order."""
+        results = dict(enumerate(await self._some(list(enumerate(items)))))
+        for number in range(self._config.again_max):
+            left = [at for at, result in results.items() if isinstance(result, Trouble) and _is_soon(result)]
+            if not left or not (len(results) > len(_troubles(results)) or any(entry.pages for entry in self._progress.values())):
+                break
+            waits = [result.after_s or 0 for at in left if isinstance(result := results[at], Trouble)]
+            await asyncio.sleep(max(seconds(self._config.again_after) * AGAIN_FACTOR**number, *waits))
+            results.update(zip(left, await self._some([(at, items[at]) for at in left]), strict=True))
+        return list(results.values())
+
+    async def _some(self, items: Sequence[tuple[int, Item]]) -> list[Items | Trouble]:
         tasks: list[asyncio.Task[Items | Trouble]] = []
         first: Exception | None = None
         try:
             async with asyncio.TaskGroup() as group:
-                tasks += [group.create_task(self._pages(at, item)) for at, item in enumerate(items)]
+                tasks += [group.create_task(self._pages(at, item)) for at, item in items]
         except ExceptionGroup as errors:
             first = errors.exceptions[0]
         if first is not None:
@@ -132,12 +165,13 @@ class Rounds:
         return [task.result() for task in tasks]
 
     async def _pages(self, at: int, item: Item) -> Items | Trouble:
-        paging, step = self._config.paging, first_page(self._config.paging)
-        pages: Items = []
-        asked: set[Next] = set()
+        paging = self._config.paging
+        progress = self._progress.setdefault(at, Progress(first_page(paging)))
+        pages = progress.pages
         async with self._free:
             while True:
-                asked.add(step)
+                step = progress.step
+                progress.asked.add(step)
                 answer = await self._exchange.ask(self._asked(at, item, step, page=len(pages) + 1))
                 if isinstance(answer, Trouble):
                     return answer
@@ -145,12 +179,12 @@ class Rounds:
                 is_past = following is None and bool(pages) and paging is not None and bool(step.query)
                 if not is_past:
                     pages.append({**answer.fields(), **({} if paging is None else {"page": len(pages) + 1})})
-                if following is None or following in asked or paging is None:
+                if following is None or following in progress.asked or paging is None:
                     return pages
                 if len(pages) >= paging.pages_max:
                     pages[-1]["has_more"] = True
                     return pages
-                step = following
+                progress.step = following
 
     def _asked(self, at: int, item: Item, step: Next, *, page: int) -> Asked:
         config, values = self._config, scope(item)
@@ -199,6 +233,15 @@ class Rounds:
 
     def _field(self, value: Text, values: Mapping[str, Any]) -> str:
         return self._veil.reveal(value) if isinstance(value, Secret) else _plain(fill_all(value, values))
+
+
+def _troubles(results: Mapping[int, Items | Trouble]) -> list[Trouble]:
+    return [result for result in results.values() if isinstance(result, Trouble)]
+
+
+def _is_soon(trouble: Trouble) -> bool:
+    """Tell whether it may be over in a span for which a slot can be held."""
+    return trouble.is_passing and (trouble.after_s or 0) <= AGAIN_WAIT_MAX_S
 
 
 def raise_for(troubles: list[Trouble], retry_after_max: str) -> None:
