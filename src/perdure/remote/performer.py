@@ -15,7 +15,7 @@ from perdure.model.duration import span_text
 from perdure.model.errors import EngineClosed
 from perdure.model.failure import Failure
 from perdure.model.payload import unpacked
-from perdure.model.registry import BeatRecord
+from perdure.model.registry import BeatRecord, action_key
 from perdure.ports.clock import Clock
 from perdure.ports.performer import PlainPerformer
 from perdure.ports.store import Batch
@@ -92,6 +92,9 @@ class RemotePerformer:
     def keep_with(self, keep: Callable[[Attempt, Outcome], Batch]) -> None:
         """Nothing elsewhere shares a transaction with its outcome."""
 
+    def prove(self, attempt: Attempt, outcome: Outcome, worker: str) -> Outcome:
+        return self._directory.schemas.prove(attempt, outcome, worker)
+
     async def close(self) -> None:
         await self._looks.close()
         for performance in list(self._under_way.values()):
@@ -127,6 +130,8 @@ class RemotePerformer:
         return lane
 
     def _call(self, performance: RemotePerformance, route: Route) -> Call:
+        """Raises `InvalidArguments` for what the stranger who would perform it does not take."""
+        self._directory.schemas.check_input(action_key(route.action, route.version, route.queue), performance.attempt)
         return call_of(performance.attempt, self._sender, sent_us=self._clock.now_us(), version=route.version)
 
     def _set_alarms(self, performance: RemotePerformance) -> None:
@@ -156,7 +161,7 @@ class RemotePerformer:
         performance = self._under_way.get(told.id)
         if performance is None:
             return None
-        outcome = outcome_of(told)
+        outcome = self.prove(performance.attempt, outcome_of(told), told.worker)
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._unwritten.add(done)
         done.add_done_callback(self._settled)
