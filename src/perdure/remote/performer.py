@@ -33,6 +33,9 @@ SILENT_LEASES_MAX = 3
 """After so many leases without a word a call is sent again, whatever else lies in its queue."""
 FRESH_US = 1_000_000
 _TIMED_OUT = ("perdure.model.errors:ActionTimedOut", "perdure.model.errors:ActionFailed", "builtins:TimeoutError", "builtins:Exception")
+_NOT_WANTED = Outcome(
+    failure=Failure("asyncio.exceptions:CancelledError", "the workflow stopped waiting", is_final=True), error_types=_TIMED_OUT
+)
 
 
 class RemotePerformer:
@@ -144,10 +147,8 @@ class RemotePerformer:
             performance.alarms.append(self._clock.call_at(begin_us, partial(self._miss, performance)))
 
     def _time_out(self, performance: RemotePerformance, why: str) -> None:
-        message = f"attempt {performance.attempt.number} of {performance.attempt.spec.name} {why}"
-        failure = Failure("perdure.model.errors:ActionTimedOut", message, Raw(json.encode((None, {"message": message}))), is_final=True)
         self._tell_worker(performance)
-        self._end(performance, Outcome(failure=failure, error_types=_TIMED_OUT))
+        self._end(performance, _timed_out(performance.attempt, why))
 
     def _miss(self, performance: RemotePerformance) -> None:
         if performance.stage is not Stage.HELD and not performance.is_over:
@@ -282,10 +283,14 @@ class RemotePerformer:
             return
         self._tell_worker(performance)
         self.forget(performance)
-        failure = Failure("asyncio.exceptions:CancelledError", "the workflow stopped waiting", is_final=True)
-        outcome = Outcome(failure=failure, error_types=_TIMED_OUT)
-        asyncio.get_running_loop().call_soon(performance.deliver, performance.attempt, outcome)
+        asyncio.get_running_loop().call_soon(performance.deliver, performance.attempt, _NOT_WANTED)
 
     def _tell_worker(self, performance: RemotePerformance) -> None:
         if performance.place is not None and performance.stage is not Stage.WAITING:
             self._cancelling.cancel(self._carriers[performance.place[0]], performance.worker, performance.id)
+
+
+def _timed_out(attempt: Attempt, why: str) -> Outcome:
+    message = f"attempt {attempt.number} of {attempt.spec.name} {why}"
+    failure = Failure("perdure.model.errors:ActionTimedOut", message, Raw(json.encode((None, {"message": message}))), is_final=True)
+    return Outcome(failure=failure, error_types=_TIMED_OUT)
