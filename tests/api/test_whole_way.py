@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 import perdure
-from perdure import ActionFailed, Engine, Registry, Retry, action, workflow
+from perdure import ActionFailed, Engine, Registry, Retry, action, errors, workflow
 from perdure.api.opening import api
 from perdure.control.tokens import Tokens
 from perdure.ports.system import SystemClock
@@ -64,8 +64,9 @@ class Worker:
     def __init__(self, client: httpx.AsyncClient, name: str = "w1") -> None:
         self.client, self.name = client, name
 
-    async def announce(self) -> None:
-        body = {"type": "announce", "v": 1, "worker": self.name, "started_ms": NOW_MS, "interval_ms": 500, "actions": [{"name": "crop"}]}
+    async def announce(self, **schemas: Any) -> None:
+        actions = [{"name": "crop", **schemas}]
+        body = {"type": "announce", "v": 1, "worker": self.name, "started_ms": NOW_MS, "interval_ms": 500, "actions": actions}
         assert (await self.client.post("/v1/workers", json=body)).status_code == 201
 
     async def take(self) -> dict[str, Any]:
@@ -99,6 +100,25 @@ async def test_an_error_is_tried_again_and_a_final_one_is_not() -> None:
             assert await run.result() == "NotThere: no such picture"
         assert (await worker.say(first, "fail", message="no disk", type="DiskFull")).status_code == 200
         assert (await worker.say(first, "complete", value=1)).status_code == 409
+
+
+@pytest.mark.covers("F7")
+async def test_a_stranger_over_http_is_held_to_the_schemas_that_it_announced() -> None:
+    schemas = {"input_schema": {"properties": {"name": {"maxLength": 9}, "width": {}}}, "output_schema": {"type": "string"}}
+    async with (
+        Engine("memory://", registry=registry) as engine,
+        api(engine, "127.0.0.1", 0, around=around(engine)) as url,
+        httpx.AsyncClient(base_url=url, timeout=20, trust_env=False) as client,
+        asyncio.timeout(40),
+    ):
+        worker = Worker(client)
+        await worker.announce(**schemas)
+        run = await engine.start(careful, "a.jpg")
+        assert (await worker.say(await worker.take(), "complete", value=5)).status_code == 200
+        with pytest.raises(errors.InvalidValue, match="the result of crop by the worker w1, which announced a schema of it"):
+            await run.result()
+        with pytest.raises(errors.InvalidArguments, match="crop cannot be called with these arguments: name: "):
+            await (await engine.start(careful, "much too long.jpg")).result()
 
 
 async def test_a_worker_that_falls_silent_loses_its_call_to_another() -> None:

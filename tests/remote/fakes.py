@@ -119,13 +119,14 @@ class Scene:
     def _on_served(self) -> None:
         self.served += 1
 
-    async def worker(self, name: str = "w", *, slots: int = 4, version: int = 1, **action: Any) -> None:
+    async def worker(self, name: str = "w", *, slots: int = 4, version: int = 1, language: str = "", **action: Any) -> None:
         action = {"name": "look", "version": version, **action}
         await self.enrolling.announce(
             Announce(
                 v=VERSION,
                 worker=name,
                 host="host-3",
+                language=language,
                 started_ms=0,
                 interval_ms=3_000,
                 slots=slots,
@@ -151,8 +152,8 @@ class Scene:
         if outcome.done is not None:
             outcome.done.set_result(None)
 
-    def hear(self, id: str, value: bytes = b"1") -> Any:
-        told: Told = wire_outcome(id, Outcome(Content("json", value)), worker="w")
+    def hear(self, id: str, value: bytes = b"1", worker: str = "w") -> Any:
+        told: Told = wire_outcome(id, Outcome(Content("json", value)), worker=worker)
         return self.performer.hear(told)
 
     async def settle(self) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -95,12 +95,18 @@ class Calling:
         """As `RemotePerformer.hear`; nothing is here while there is no node."""
         return None if self._performer is None else self._performer.hear(told)
 
-    async def open(self) -> None:
+    async def open(self, *, if_refused: Callable[[], Awaitable[None]]) -> None:
         """Brokers are connected, or being connected to: one that is away is tried again until it is there. Raises `InvalidOption` for one
-        that refuses at once what its URL says.
+        that refuses at once what its URL says, after ``if_refused`` has closed what was open.
         """
-        if not self._brokers:
-            return
+        try:
+            if self._brokers:
+                await self._try_each()
+        except BaseException:
+            await if_refused()
+            raise
+
+    async def _try_each(self) -> None:
         loop = asyncio.get_running_loop()
         first: list[asyncio.Future[None]] = [loop.create_future() for _ in self._brokers]
         for (scheme, transport), tried in zip(self._brokers.items(), first, strict=True):

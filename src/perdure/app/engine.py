@@ -123,25 +123,16 @@ class Engine(CallEnds):
         return Node(around, name=self._name, on_lost=on_lost)
 
     async def open(self) -> Self:
-        """The store is open; without another node, runs move from now on. A broker that is away is connected when it is back. Raises
-        `StoreUnavailable`, `Unsupported`, `NamespaceNotFound`, and `InvalidOption` for credentials that a server refuses.
-        """
+        """The store is open; if no other node is, runs move. Raises `StoreUnavailable`, `Unsupported`, `InvalidOption`, `NotFound`."""
         await self._opening.check()
         await self._store.open()
         guard.install()
         _share_interpreter()
         self._is_open = True
         if not self._is_client:
-            await self._open_calling()
+            await self._calling.open(if_refused=self.close)
             await self._seat.take()
         return self
-
-    async def _open_calling(self) -> None:
-        try:
-            await self._calling.open()
-        except BaseException:
-            await self.close()
-            raise
 
     async def close(self) -> None:
         """Attempts under way have ended, or their ``drain`` time has; everything is written; another engine may be the node at once."""

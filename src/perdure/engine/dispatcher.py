@@ -136,7 +136,8 @@ class Dispatcher:
         performance = run.performances.pop(ended.call, None)
         if performance is not None:
             performance.let_go()
-        return self._arrival(run, open_call, _attempt_of(run, asked, open_call, is_elsewhere=True), outcome)
+        attempt = _attempt_of(run, asked, open_call, is_elsewhere=True)
+        return self._arrival(run, open_call, attempt, self._performer.prove(attempt, outcome, ended.worker))
 
     def _begin_queued(self) -> None:
         while self._queue and self.running < self._limits.attempts_running_max and not self.is_draining:

@@ -74,6 +74,9 @@ class LimitedPerformer:
     def listen(self, heard: Callable[[], None]) -> None:
         self._inner.listen(heard)
 
+    def prove(self, attempt: Attempt, outcome: Outcome, worker: str) -> Outcome:
+        return self._inner.prove(attempt, outcome, worker)
+
     def keep_with(self, keep: Callable[[Attempt, Outcome], Batch]) -> None:
         self._inner.keep_with(keep)
 

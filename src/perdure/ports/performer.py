@@ -73,6 +73,12 @@ class Performer(Protocol):
         """``keep`` gives the batch by which an attempt that shares a transaction with its outcome makes that outcome known to its run."""
         ...
 
+    def prove(self, attempt: Attempt, outcome: Outcome, worker: str) -> Outcome:
+        """Give the outcome that a worker elsewhere told of an attempt, as it counts: a result that is not what the worker announced is a
+        failure.
+        """
+        ...
+
     async def close(self) -> None:
         """Nothing runs any more; what still ran was cancelled."""
         ...

@@ -26,6 +26,7 @@ from perdure.model.registry import (
 from perdure.ports.clock import Clock
 from perdure.ports.records import Record, Records, scan_all
 from perdure.ports.transport import calls_address
+from perdure.remote.schemas import Schemas
 from perdure.wire.messages import Limit as WireLimit
 
 logger = logging.getLogger("perdure.remote")
@@ -86,6 +87,7 @@ class Directory:
         self._blind_us = 0
         self._routes: dict[str, list[Route]] = {}
         self._places: dict[tuple[str, str], Route] = {}
+        self.schemas = Schemas()
         self.on_change: Callable[[], None] = lambda: None
         self.on_beat: Callable[[BeatRecord, int], None] = lambda beat, now_us: None
         self.refreshed_us: int | None = None
@@ -184,15 +186,18 @@ class Directory:
     def _rebuild(self, now_us: int) -> None:
         before = set(self._places)
         slots: dict[tuple[str, str, str, int, str], int] = {}
+        alive: list[WorkerRecord] = []
         for worker, record in self._workers.items():
             beat = self._beats.get(worker)
             transport = PUSH if record.push_url else record.transport
             if beat is None or transport not in self._transports or not self._is_alive(beat, now_us):
                 continue
+            alive.append(record)
             for name, version, queue in filter(None, map(_parts, record.actions)):
                 address = record.push_url or calls_address(queue, name, version)
                 place = (transport, address, name, version, queue)
                 slots[place] = slots.get(place, 0) + record.slots
+        self.schemas.renew(alive, (action for known in self._actions.values() for action in known))
         routes = [Route(*place, slots=count) for place, count in slots.items()]
         for action in self._services:
             scheme = action.address.partition("://")[0].removesuffix("s")

@@ -46,7 +46,7 @@ class Enrolling:
             started_us=message.started_ms * 1_000,
             interval_us=message.interval_ms * 1_000,
             slots=message.slots,
-            actions={action_key(action.name, action.version, action.queue): _digest(action) for action in message.actions},
+            actions={action_key(action.name, action.version, action.queue): schemas_digest(action) for action in message.actions},
             push_url=message.push_url,
         )
         seen = await self._seen(message, now_us)
@@ -94,7 +94,7 @@ DEFAULT_INTERVAL_US = 3_000_000
 """Of a worker that beats and has never announced itself here."""
 
 
-def _digest(action: AnnouncedAction) -> str:
+def schemas_digest(action: AnnouncedAction | ActionRecord) -> str:
     """Give a hash of the schemas: two workers whose hashes differ do not mean the same action."""
     known = [None if schema is UNSET else schema for schema in (action.input_schema, action.output_schema)]
     return sha256(_encode(known)).hexdigest()[:DIGEST_DIGITS]

@@ -15,7 +15,7 @@ from perdure.model.duration import span_text
 from perdure.model.errors import EngineClosed
 from perdure.model.failure import Failure
 from perdure.model.payload import unpacked
-from perdure.model.registry import BeatRecord
+from perdure.model.registry import BeatRecord, action_key
 from perdure.ports.clock import Clock
 from perdure.ports.performer import PlainPerformer
 from perdure.ports.store import Batch
@@ -33,6 +33,9 @@ SILENT_LEASES_MAX = 3
 """After so many leases without a word a call is sent again, whatever else lies in its queue."""
 FRESH_US = 1_000_000
 _TIMED_OUT = ("perdure.model.errors:ActionTimedOut", "perdure.model.errors:ActionFailed", "builtins:TimeoutError", "builtins:Exception")
+_NOT_WANTED = Outcome(
+    failure=Failure("asyncio.exceptions:CancelledError", "the workflow stopped waiting", is_final=True), error_types=_TIMED_OUT
+)
 
 
 class RemotePerformer:
@@ -92,6 +95,9 @@ class RemotePerformer:
     def keep_with(self, keep: Callable[[Attempt, Outcome], Batch]) -> None:
         """Nothing elsewhere shares a transaction with its outcome."""
 
+    def prove(self, attempt: Attempt, outcome: Outcome, worker: str) -> Outcome:
+        return self._directory.schemas.prove(attempt, outcome, worker)
+
     async def close(self) -> None:
         await self._looks.close()
         for performance in list(self._under_way.values()):
@@ -127,6 +133,8 @@ class RemotePerformer:
         return lane
 
     def _call(self, performance: RemotePerformance, route: Route) -> Call:
+        """Raises `InvalidArguments` for what the stranger who would perform it does not take."""
+        self._directory.schemas.check_input(action_key(route.action, route.version, route.queue), performance.attempt)
         return call_of(performance.attempt, self._sender, sent_us=self._clock.now_us(), version=route.version)
 
     def _set_alarms(self, performance: RemotePerformance) -> None:
@@ -139,10 +147,8 @@ class RemotePerformer:
             performance.alarms.append(self._clock.call_at(begin_us, partial(self._miss, performance)))
 
     def _time_out(self, performance: RemotePerformance, why: str) -> None:
-        message = f"attempt {performance.attempt.number} of {performance.attempt.spec.name} {why}"
-        failure = Failure("perdure.model.errors:ActionTimedOut", message, Raw(json.encode((None, {"message": message}))), is_final=True)
         self._tell_worker(performance)
-        self._end(performance, Outcome(failure=failure, error_types=_TIMED_OUT))
+        self._end(performance, _timed_out(performance.attempt, why))
 
     def _miss(self, performance: RemotePerformance) -> None:
         if performance.stage is not Stage.HELD and not performance.is_over:
@@ -156,7 +162,7 @@ class RemotePerformer:
         performance = self._under_way.get(told.id)
         if performance is None:
             return None
-        outcome = outcome_of(told)
+        outcome = self.prove(performance.attempt, outcome_of(told), told.worker)
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._unwritten.add(done)
         done.add_done_callback(self._settled)
@@ -277,10 +283,14 @@ class RemotePerformer:
             return
         self._tell_worker(performance)
         self.forget(performance)
-        failure = Failure("asyncio.exceptions:CancelledError", "the workflow stopped waiting", is_final=True)
-        outcome = Outcome(failure=failure, error_types=_TIMED_OUT)
-        asyncio.get_running_loop().call_soon(performance.deliver, performance.attempt, outcome)
+        asyncio.get_running_loop().call_soon(performance.deliver, performance.attempt, _NOT_WANTED)
 
     def _tell_worker(self, performance: RemotePerformance) -> None:
         if performance.place is not None and performance.stage is not Stage.WAITING:
             self._cancelling.cancel(self._carriers[performance.place[0]], performance.worker, performance.id)
+
+
+def _timed_out(attempt: Attempt, why: str) -> Outcome:
+    message = f"attempt {attempt.number} of {attempt.spec.name} {why}"
+    failure = Failure("perdure.model.errors:ActionTimedOut", message, Raw(json.encode((None, {"message": message}))), is_final=True)
+    return Outcome(failure=failure, error_types=_TIMED_OUT)

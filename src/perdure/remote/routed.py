@@ -37,6 +37,9 @@ class RoutedPerformer:
         self._here.listen(heard)
         self._elsewhere.listen(heard)
 
+    def prove(self, attempt: Attempt, outcome: Outcome, worker: str) -> Outcome:
+        return self._elsewhere.prove(attempt, outcome, worker)
+
     def keep_with(self, keep: Callable[[Attempt, Outcome], Batch]) -> None:
         self._here.keep_with(keep)
         self._elsewhere.keep_with(keep)

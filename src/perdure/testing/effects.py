@@ -180,6 +180,10 @@ class RecordedPerformer:
         """As the port says."""
         self._performer.keep_with(keep)
 
+    def prove(self, attempt: Attempt, outcome: Outcome, worker: str) -> Outcome:
+        """As the port says."""
+        return self._performer.prove(attempt, outcome, worker)
+
     def takes(self, spec: ActionSpec) -> bool:
         """As the port says."""
         return self._performer.takes(spec)

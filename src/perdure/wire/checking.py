@@ -1,5 +1,5 @@
-"""Checks a call's arguments against the JSON Schema that a worker announced, before they leave. Protects from a call that travels only to
-be refused; where the extra ``schema`` is not installed, the worker checks alone.
+"""Checks arguments and results against the JSON Schemas that a worker announced. Protects from a call that travels only to be refused, and
+from a result that nobody has checked; where the extra ``schema`` is not installed, the worker checks alone.
 
 A schema is a stranger's: it fetches nothing, its patterns are bounded, and no value is shown in an error.
 """
@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from perdure.model.errors import InvalidArguments, InvalidMessage
+from perdure.model.errors import InvalidArguments, InvalidMessage, InvalidValue
 from perdure.model.payload import Content
 from perdure.wire.schema import POSITIONAL_ONLY, POSITIONS, REST
 
@@ -31,21 +31,8 @@ class InputCheck:
     """Says whether calls fit an announced schema. Raises `InvalidMessage` for what is no JSON Schema, ``ImportError`` without the extra."""
 
     def __init__(self, action: str, schema: bytes) -> None:
-        import jsonschema_rs
-
         self._action = action
-        try:
-            decoded = msgspec.json.decode(schema, type=dict[str, Any] | bool)
-            self._validator = jsonschema_rs.validator_for(
-                decoded,
-                retriever=_fetch_nothing,
-                mask=_VALUE,
-                pattern_options=jsonschema_rs.FancyRegexOptions(backtrack_limit=_BACKTRACK_LIMIT),
-            )
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError, jsonschema_rs.ReferencingError) as error:
-            problem = f"the input_schema of {action!r} is no JSON Schema: {str(error).partition(chr(10))[0]}"
-            raise InvalidMessage(problem=problem) from error
-        keywords = decoded if isinstance(decoded, dict) else {}
+        self._validator, keywords = _compiled(f"the input_schema of {action!r}", schema)
         self._positions = _texts(keywords.get(POSITIONS), list(_dict(keywords.get("properties"))))
         self._positional_only = _texts(keywords.get(POSITIONAL_ONLY), [])
         self._rest = keywords.get(REST)
@@ -60,9 +47,8 @@ class InputCheck:
         if any(name in kwargs for name in self._positional_only):
             # Such a name may go into the function's own **kwargs: one object cannot hold both.
             return
-        found = list(islice(self._validator.iter_errors(self._members(args, kwargs)), _ERRORS_SHOWN_MAX))
-        if found:
-            self._refuse("; ".join(map(_problem, found)))
+        if problems := _problems(self._validator, self._members(args, kwargs)):
+            self._refuse(problems)
 
     def _members(self, args: Sequence[Content], kwargs: Mapping[str, Content]) -> dict[str, Any]:
         named = dict(zip(self._positions, args, strict=False))
@@ -78,12 +64,55 @@ class InputCheck:
         raise InvalidArguments(what=self._action, problem=problem, signature="what its worker announced")
 
 
+class OutputCheck:
+    """Says whether results fit an announced schema. Raises as `InputCheck`."""
+
+    def __init__(self, action: str, schema: bytes) -> None:
+        self._validator, _ = _compiled(f"the output_schema of {action!r}", schema)
+
+    def check(self, content: Content, what: str) -> None:
+        """Raise `InvalidValue`, naming ``what`` and the place in it, if the result does not fit. What is compressed or encrypted, and
+        `perdure.EMPTY`, passes.
+        """
+        if content.codec in ("json", "bytes") and (problems := _problems(self._validator, _plain(content))):
+            raise InvalidValue(what=what, problem=problems)
+
+
+def output_check(action: str, schema: bytes) -> OutputCheck | None:
+    """Give the check of an action's announced result; ``None`` where the extra ``schema`` is missing. Raises `InvalidMessage`."""
+    try:
+        return OutputCheck(action, schema)
+    except ImportError:
+        return None
+
+
 def input_check(action: str, schema: bytes) -> InputCheck | None:
     """Give the check of an action's announced schema; ``None`` where the extra ``schema`` is missing. Raises `InvalidMessage`."""
     try:
         return InputCheck(action, schema)
     except ImportError:
         return None
+
+
+def _compiled(what: str, schema: bytes) -> tuple[Any, dict[str, Any]]:
+    """Give the validator of a schema, and its keywords."""
+    import jsonschema_rs
+
+    try:
+        decoded = msgspec.json.decode(schema, type=dict[str, Any] | bool)
+        validator = jsonschema_rs.validator_for(
+            decoded,
+            retriever=_fetch_nothing,
+            mask=_VALUE,
+            pattern_options=jsonschema_rs.FancyRegexOptions(backtrack_limit=_BACKTRACK_LIMIT),
+        )
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError, jsonschema_rs.ReferencingError) as error:
+        raise InvalidMessage(problem=f"{what} is no JSON Schema: {str(error).partition(chr(10))[0]}") from error
+    return validator, decoded if isinstance(decoded, dict) else {}
+
+
+def _problems(validator: Any, value: Any) -> str:
+    return "; ".join(map(_problem, islice(validator.iter_errors(value), _ERRORS_SHOWN_MAX)))
 
 
 def _plain(content: Content) -> Any:
