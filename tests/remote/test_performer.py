@@ -145,6 +145,26 @@ async def test_no_more_are_sent_than_the_live_workers_soon_get_to() -> None:
     assert len(scene.carrier.sent) == 41
 
 
+async def test_where_calls_come_back_quickly_as_many_are_on_their_way_as_lately_came_back_in_half_a_second() -> None:
+    scene = Scene()
+    await scene.worker(slots=8)
+    await scene.directory.refresh()
+    for number in range(1_000):
+        scene.perform(f"{number}")
+    await scene.settle()
+    assert len(scene.carrier.sent) == 16
+    heard = 0
+    while heard < 100:
+        scene.hear(scene.carrier.sent[heard].id)
+        heard += 1
+        await scene.settle()
+    assert len(scene.carrier.sent) == 200, "a hundred that came back, and a hundred on their way"
+    await scene.advance(1.1)
+    scene.hear(scene.carrier.sent[heard].id)
+    await scene.settle()
+    assert len(scene.carrier.sent) == 200, "none has come back for so long that fewer are worth having on their way"
+
+
 async def test_calls_wait_while_the_transport_is_away_and_go_out_when_it_is_back() -> None:
     scene = Scene()
     await scene.worker()

@@ -24,7 +24,7 @@ ON_LOCALHOST: Final[Mapping[str, tuple[str, str]]] = {
     "nats": ("BENCH_NATS", "nats://127.0.0.1:4222"),
 }
 IN_FLIGHT: Final = 1_000
-"""As many as a node has on their way to one worker of `perdure.bench.workloads.callees.SLOTS`."""
+"""About as many as a node and a worker have on their way between them where calls are short."""
 CALL_BYTES, ANSWER_BYTES = 700, 300
 """About what our messages weigh."""
 _CONNECT_S: Final = 1.0

@@ -31,6 +31,7 @@ WORKLOADS: Mapping[str, Callable[[Bench], Awaitable[Sequence[Result]]]] = {
     "calls": calls.calls,
     "callee": callees.callee,
     "echo": callees.echo,
+    "web": callees.web,
     "scrape": scrape.scrape,
     "page": pages.serve,
     "stored": stores.stored,

@@ -107,7 +107,7 @@ class Hearing:
 
 
 class _Letter:
-    """A delivery, settled when nothing of it is left that may not be durable. ``left``: so many messages of it, and one while it is read."""
+    """A delivery, settled when nothing of it may be lost. ``left``: its messages that are not durable yet, and one while it is read."""
 
     __slots__ = ("delivery", "is_heard", "left", "problem")
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from perdure.model.errors import NoHandlers, Unavailable
 from perdure.model.line import FairLine
+from perdure.model.pace import Pace
 from perdure.ports.clock import Clock, pause
 from perdure.remote.carriers import Carrier, Hear, failed
 from perdure.remote.directory import Route
@@ -21,6 +22,9 @@ logger = logging.getLogger("perdure.remote")
 BATCH_MAX = 200
 PAUSE_FIRST_US = 100_000
 PAUSE_MAX_US = 5_000_000
+SOON_US = 500_000
+"""Calls to a queue are on their way for as long, at the pace at which they come back."""
+SOON_MAX = 2_000
 
 Write = Callable[[RemotePerformance, Route], Call]
 
@@ -35,6 +39,7 @@ class Lane:
         self._hear = hear
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_about_to_send = False
+        self._pace = Pace(SOON_US)
         self.route: Route | None = None
         self.line: FairLine[RemotePerformance] = FairLine()
         self.out: set[str] = set()
@@ -49,7 +54,9 @@ class Lane:
     def drop(self, id: str) -> None:
         """The call is not this lane's any more."""
         self.line.remove(id)
-        self.out.discard(id)
+        if id in self.out:
+            self.out.discard(id)
+            self._pace.note(self._clock.now_us())
         self.flush()
 
     def note_out(self, id: str) -> None:
@@ -58,8 +65,13 @@ class Lane:
 
     @property
     def room(self) -> int:
-        """Tell how many more may go out now."""
-        return 0 if self.route is None else self.route.window - len(self.out)
+        """Tell how many more may go out now: what the live workers have room for, or get to soon, as far as that is known."""
+        return 0 if self.route is None else self._window(self.route) - len(self.out)
+
+    def _window(self, route: Route) -> int:
+        # A service that is called directly has no queue in which they could wait.
+        soon = 0 if route.record is not None else min(SOON_MAX, self._pace.lately(self._clock.now_us()))
+        return max(route.window, soon)
 
     @property
     def is_busy(self) -> bool:

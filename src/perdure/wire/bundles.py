@@ -1,4 +1,4 @@
-"""Several messages in one packet, each on a line of its own. Protects a broker, and both ends, from a packet for each of many short reports."""
+"""Several messages in one packet, each on a line of its own. Protects a broker, and both ends, from a packet for each of many reports."""
 
 from collections.abc import Iterable, Sequence
 from typing import Final

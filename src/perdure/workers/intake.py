@@ -25,6 +25,7 @@ from perdure.wire.encoding import JSON, decode, encode
 from perdure.wire.headers import headers_of
 from perdure.wire.messages import AnyWireMessage, Call, Cancel
 from perdure.workers.holdings import BeatMaker, Holding, Holdings
+from perdure.workers.reading_ahead import ReadingAhead
 from perdure.workers.receipts import Receipts
 from perdure.workers.reporting import Reporting, Said
 from perdure.workers.settling import Settling
@@ -60,13 +61,15 @@ class Intake:
         self._receipts = Receipts(duties.clock, self._tell)
         self._is_idle = asyncio.Event()
         self._is_idle.set()
+        self._ahead = ReadingAhead(slots)
         self.is_stopped = False
         self.on_width: Callable[[], None] = _nothing
 
     @property
     def width(self) -> int:
-        """How many deliveries of an address may come: slots that are not taken by attempts whose delivery is settled."""
-        return 0 if self.is_stopped else max(0, self._slots - self._holdings.told)
+        """How many deliveries of an address may come: slots that are not taken by attempts whose delivery is settled, and some ahead."""
+        free = 0 if self.is_stopped else max(0, self._slots - self._holdings.told)
+        return free and free + self._ahead.room
 
     async def idle(self) -> None:
         """Nothing is under way."""
@@ -139,7 +142,7 @@ class Intake:
         self._holdings.end(holding, said)
         self._report(said, holding.id, holding.deliveries)
         self.fill()
-        if holding.is_told:
+        if self._ahead.note_end(outcome.took_us) or holding.is_told:
             self.on_width()
         if not self._holdings.under_way:
             self._is_idle.set()
@@ -204,6 +207,7 @@ class Intake:
 
     async def give_back_stale(self) -> int:
         """Calls that have waited too long for a slot go back, so that another worker gets them; gives their number."""
+        self._ahead.end_round(under_way=self._holdings.under_way)
         return await self._give_back(self._holdings.stale(self._duties.clock.now_us() - WAIT_MAX_US))
 
     async def stop(self) -> None:

@@ -9,8 +9,6 @@ from perdure.ports.transport import NODES, Packet, Transport
 from perdure.wire.bundles import LINES, bundle, fits_bundle
 
 BUNDLE_BYTES_MAX: Final = 64 * 1024
-REPORTS_AT_ONCE: Final = 2
-"""While one bundle is confirmed another may be on its way; what comes meanwhile waits for the next, and is bundled."""
 
 
 class TransportReporter:
@@ -21,8 +19,8 @@ class TransportReporter:
 
     @property
     def reports_at_once(self) -> int:
-        """As the port says."""
-        return min(REPORTS_AT_ONCE, self._transport.traits.sends_at_once)
+        """One: what comes while a bundle is confirmed goes with the next."""
+        return 1
 
     async def report(self, reports: Sequence[Report]) -> None:
         """As the port says."""

@@ -9,7 +9,7 @@ from perdure.app.stores import open_store
 from perdure.bench.bench import Bench
 from perdure.bench.result import Result
 from perdure.bench.workflows import distant, nothing
-from perdure.bench.workloads.callees import SLOTS, Use
+from perdure.bench.workloads.callees import Use
 from perdure.bench.workloads.crews import BEGIN, END, member
 from perdure.model.call import Attempt
 from perdure.model.ids import CallName, RunId
@@ -45,7 +45,7 @@ async def drained(bench: Bench) -> Result:
     finally:
         await store.close()
     done = first
-    more = {"jobs": jobs, "counted": done, "put_s": round(jobs / putting_s, 1), "in_batches_of": PUT, "slots": SLOTS}
+    more = {"jobs": jobs, "counted": done, "put_s": round(jobs / putting_s, 1), "in_batches_of": PUT}
     cost = {"worker_us_per_call": round(use.cpu_s / jobs * 1e6, 1), "worker_cores": round(use.cpu_s / wall_s, 2)}
     return bench.result("calls_drain", done / wall_s, "calls/s", **more, **cost)
 
