@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from perdure.model.errors import PacketTooLarge, TransportUnavailable
-from perdure.ports.transport import DELIVERIES_MAX, REASON_HEADER, Delivery, Handler, Packet
+from perdure.ports.transport import DELIVERIES_MAX, ORIGIN_HEADER, REASON_HEADER, Delivery, Handler, Packet
 from perdure.transports import handling as handling_module
 from perdure.transports.handling import BrokerHandling, Held
 
@@ -69,7 +69,8 @@ async def test_what_is_refused_is_acked_when_its_letter_is_sent() -> None:
     (one,) = await held(handling, keeping, 0)
     await one.refuse("why")
     assert handling.told == [("ack", 0)]
-    assert [letter.headers for letter in handling.letters] == [{REASON_HEADER: "why"}]
+    (letter,) = handling.letters
+    assert (letter.headers[REASON_HEADER], letter.headers[ORIGIN_HEADER]) == ("why", "a")
     assert handling.busy == 0
 
 

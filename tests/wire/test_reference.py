@@ -7,7 +7,7 @@ import pytest
 from msgspec import Struct, json
 
 from perdure.model.errors import InvalidMessage
-from perdure.ports.transport import DEAD, NODES, REASON_HEADER, calls_address, worker_address
+from perdure.ports.transport import DEAD, DIED_HEADER, NODES, ORIGIN_HEADER, REASON_HEADER, calls_address, worker_address
 from perdure.wire import messages
 from perdure.wire.avro import CONTAINER, SINGLE
 from perdure.wire.encoding import decode
@@ -46,7 +46,8 @@ def test_every_example_is_a_message() -> None:
 def test_the_reference_names_every_address_and_header() -> None:
     for address in (calls_address("QUEUE", "ACTION", 1).replace("v1", "vVERSION"), NODES, worker_address("WORKER"), DEAD):
         assert f"`{address}`" in PAGE
-    assert f"`{REASON_HEADER}`" in PAGE
+    for name in (REASON_HEADER, ORIGIN_HEADER, DIED_HEADER):
+        assert f"`{name}`" in PAGE
     call = SAMPLES["call"]
     assert isinstance(call, messages.Call)
     for name in (*headers_of(call), *http_headers(headers_of(call))):

@@ -55,6 +55,7 @@ class LookPromises(TransportHarness):
         await self.until(lambda: hand.settled == 1, "a refusal")
         for _ in range(2 * DELIVERIES_MAX + 2):
             assert [one.id for one in await lying(transport, DEAD)] == ["p"]
+            assert await transport.backlog(DEAD) == 1
         dead = Hand()
         await transport.handle(DEAD, dead, slots=1)
         await self.gets(dead, 1)

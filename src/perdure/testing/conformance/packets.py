@@ -16,7 +16,7 @@ from perdure.ports.transport import DEAD, ORIGIN_HEADER, REASON_HEADER, Packet, 
 from perdure.testing.conformance.harness import StoreHarness, promise
 
 A, B = "perdure.calls.default.a.v1", "perdure.calls.default.b.v1"
-_ALL_BYTES = bytes(range(256))
+ALL_BYTES = bytes(range(256))
 NOW_US = 1_000_000
 CLAIM_US = 500_000
 _MANY = 3_000
@@ -175,7 +175,7 @@ class PacketPromises(StoreHarness):
 
     @promise
     async def test_a_refused_packet_is_a_dead_letter_with_the_reason(self, store: Store) -> None:
-        sent = packet("p", _ALL_BYTES, content_type="text/plain", headers={"a": "ü\x00"}, priority=3)
+        sent = packet("p", ALL_BYTES, content_type="text/plain", headers={"a": "ü\x00"}, priority=3)
         await store.put_packets([(A, sent), (B, structs.replace(sent, body=b"other"))], NOW_US)
         (claim,) = await take(store)
         await settle(store, refused=[(claim, "why → \x00 not")])
@@ -190,41 +190,6 @@ class PacketPromises(StoreHarness):
         (other,) = await take(store, address=B)
         await settle(store, refused=[(other, "same id")])
         assert (await take(store, address=B), await count(store, DEAD)) == ([], 0)
-
-    @promise
-    async def test_what_lies_there_is_shown_in_the_order_of_taking_and_page_by_page(self, store: Store) -> None:
-        sent = [
-            packet("later", _ALL_BYTES, headers={"a": "ü"}),
-            packet("first", b"", content_type="text/plain", priority=9),
-            packet("last"),
-        ]
-        await store.put_packets([*((A, one) for one in sent), (B, packet("other"))], NOW_US)
-        await take(store, 1)
-        shown = await store.look_packets(A, None, 2)
-        assert [one for _, one in shown] == [sent[1], sent[0]]
-        (rest,) = await store.look_packets(A, shown[-1][0], 2)
-        assert (rest[1], await store.look_packets(A, rest[0], 2)) == (sent[2], [])
-        assert (await store.look_packets("nobody", None, 2), ids_of(await take(store))) == ([], ["later", "last"])
-
-    @promise
-    async def test_what_is_too_old_or_too_much_is_pruned_oldest_first(self, store: Store) -> None:
-        for number in range(10):
-            await store.put_packets([(A, packet(f"p{number}", priority=number % 3))], NOW_US + number)
-        await put(store, "p0", address=B)
-
-        async def prune(before_us: int, keep: int, limit: int) -> tuple[int, list[str]]:
-            gone = await store.prune_packets(A, before_us, keep, limit=limit)
-            return gone, sorted(one.id for _, one in await store.look_packets(A, None, 100))
-
-        assert (await prune(NOW_US, 10, 100))[0] == 0
-        assert await prune(NOW_US + 3, 10, 2) == (2, [f"p{number}" for number in range(2, 10)])
-        assert await prune(NOW_US + 3, 10, 2) == (1, [f"p{number}" for number in range(3, 10)])
-        assert await prune(NOW_US, 4, 100) == (3, ["p6", "p7", "p8", "p9"])
-        # More than it looks at in one round: each removes something.
-        while (await prune(NOW_US, 1, 1))[0]:
-            pass
-        assert len((await prune(NOW_US, 1, 1))[1]) == 1
-        assert (await prune(NOW_US, 0, 100), await count(store, B)) == ((1, []), 1)
 
     @promise
     async def test_several_takers_at_once_never_get_one_packet_twice(self, store: Store) -> None:
@@ -259,7 +224,7 @@ class PacketPromises(StoreHarness):
     @promise
     async def test_bodies_of_any_size_and_bytes_come_back_as_they_went_in(self, store: Store) -> None:
         noise = random.Random(5)
-        bodies = [b"", b"\x00", b"\x00\x00a", _ALL_BYTES, noise.randbytes(3_000), noise.randbytes(5_000_000), b""]
+        bodies = [b"", b"\x00", b"\x00\x00a", ALL_BYTES, noise.randbytes(3_000), noise.randbytes(5_000_000), b""]
         await store.put_packets([(A, packet(str(at), body)) for at, body in enumerate(bodies)], NOW_US)
         for now_us in (NOW_US, NOW_US + CLAIM_US):
             assert [claim.packet.body for claim in await take(store, now_us=now_us)] == bodies

@@ -14,6 +14,7 @@ from perdure.testing.conformance.harness import StoreHarness
 from perdure.testing.conformance.leases import LeasePromises, OneNodePromises
 from perdure.testing.conformance.messages import MessagePromises
 from perdure.testing.conformance.packets import PacketPromises
+from perdure.testing.conformance.packets_lying import LyingPacketPromises
 from perdure.testing.conformance.pruning import PruningPromises
 from perdure.testing.conformance.reads import AgendaPromises, OpeningPromises, ReadPromises, SettingPromises
 from perdure.testing.conformance.records import RecordPromises
@@ -37,5 +38,6 @@ class StoreConformance(
     OpeningPromises,
     RecordPromises,
     PacketPromises,
+    LyingPacketPromises,
 ):
     """Every promise of `perdure.ports.store`, `perdure.ports.records` and `perdure.ports.packets`."""
