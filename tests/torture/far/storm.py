@@ -35,7 +35,7 @@ class FarForecast(Struct, frozen=True):
     kinds: tuple[Kind, ...] = ()
     fault: str = ""
     tellers: int = 12
-    calm_s: float = 40.0
+    calm_s: float = 60.0
 
     def script(self) -> list[Fault]:
         """Give the faults in order; all kinds come up before one comes again."""
