@@ -282,6 +282,24 @@ async def test_a_lost_connection_is_told_in_one_line_and_not_by_the_client(nats_
     assert [(record.name, record.levelno) for record in caplog.records] == 2 * [("perdure.transports", logging.INFO)]
 
 
+async def test_a_loss_that_the_client_does_not_tell_of_is_noticed(nats_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It raises before its callbacks where something was left to write."""
+    async with proxied(nats_url) as (proxy, url), opened(url) as transport:
+        hand = Hand()
+        await transport.handle(A, hand, slots=1)
+
+        async def fail(client: Client, status: int, do_cbs: bool = True) -> None:
+            client._status = Client.CLOSED
+            raise ConnectionResetError
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Client, "_close", fail)
+            proxy.cut()
+            await PATIENCE.until(lambda: transport._link._connection is None, "the loss")
+        await PATIENCE.sends(transport, A, [packet("p")])
+        await PATIENCE.gets(hand, 1)
+
+
 async def is_away(transport: NatsTransport) -> bool:
     try:
         await transport.send(A, numbered(1, 5))
