@@ -32,6 +32,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # More than ten seconds each, the longest first.
 LONGEST = (
     ("torture", "test_storms.py"),
+    ("torture/far", "test_far_storms.py"),
     ("simulation", "test_worlds.py"),
     ("surfaces", "test_asking.py"),
     ("surfaces", "test_bench_postgres.py"),
@@ -65,7 +66,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files that take the longest: of several workers none is left with a long one in the end."""
-    ranks = {Path(__file__).with_name(folder) / file: rank for rank, (folder, file) in enumerate(LONGEST)}
+    ranks = {Path(__file__).parent / folder / file: rank for rank, (folder, file) in enumerate(LONGEST)}
     items.sort(key=lambda item: ranks.get(item.path, len(ranks)))
 
 

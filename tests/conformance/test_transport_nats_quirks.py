@@ -250,14 +250,15 @@ async def test_packets_are_published_without_waiting_for_the_answer_to_the_one_b
 
 
 async def test_a_server_that_does_not_answer_in_time_is_unavailable(nats_url: str) -> None:
-    async with proxied(f"{nats_url}&answer_timeout=0.2") as (proxy, url), opened(url) as transport:
-        await known(transport, A)
+    # Room enough for a busy server to answer what it hears.
+    async with proxied(f"{nats_url}&answer_timeout=1") as (proxy, url), opened(nats_url) as patient, opened(url) as transport:
+        await known(patient, A)
         proxy.answers.clear()
-        for request in (transport.send(A, numbered(3)), transport.backlog(A), transport.handle(A, Hand(), slots=1)):
-            with pytest.raises(TransportUnavailable):
-                await request
+        requests = (transport.send(A, numbered(3)), transport.backlog(A), transport.handle(A, Hand(), slots=1))
+        told = await asyncio.gather(*requests, return_exceptions=True)
+        assert [type(error) for error in told] == 3 * [TransportUnavailable]
         proxy.answers.set()
-        await transport.send(A, numbered(3))
+        await PATIENCE.sends(transport, A, numbered(3))
 
 
 async def test_what_is_with_every_process_that_dies_becomes_a_dead_letter(nats_url: str) -> None:
@@ -318,6 +319,24 @@ async def test_a_lost_connection_is_told_in_one_line_and_not_by_the_client(nats_
         await PATIENCE.sends(transport, A, [packet("p")])
         await PATIENCE.gets(hand, 1)
     assert [(record.name, record.levelno) for record in caplog.records] == 2 * [("perdure.transports", logging.INFO)]
+
+
+async def test_a_loss_that_the_client_does_not_tell_of_is_noticed(nats_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It raises before its callbacks where something was left to write."""
+    async with proxied(nats_url) as (proxy, url), opened(url) as transport:
+        hand = Hand()
+        await transport.handle(A, hand, slots=1)
+
+        async def fail(client: Client, status: int, do_cbs: bool = True) -> None:
+            client._status = Client.CLOSED
+            raise ConnectionResetError
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Client, "_close", fail)
+            proxy.cut()
+            await PATIENCE.until(lambda: transport._link._connection is None, "the loss")
+        await PATIENCE.sends(transport, A, [packet("p")])
+        await PATIENCE.gets(hand, 1)
 
 
 async def is_away(transport: NatsTransport) -> bool:

@@ -19,7 +19,7 @@ from tests.torture.far.ways import WAYS, Fault, Kind, Name
 
 Say = Callable[[str], None]
 SPANS_S = (0.0, 0.02, 0.02, 0.2, 1.5, LEASE_S + 0.5)
-READY_S = 60.0
+READY_S = 90.0
 _LOOK_S = 0.02
 
 
@@ -35,7 +35,7 @@ class FarForecast(Struct, frozen=True):
     kinds: tuple[Kind, ...] = ()
     fault: str = ""
     tellers: int = 12
-    calm_s: float = 40.0
+    calm_s: float = 60.0
 
     def script(self) -> list[Fault]:
         """Give the faults in order; all kinds come up before one comes again."""

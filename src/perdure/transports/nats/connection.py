@@ -23,6 +23,7 @@ from perdure.transports.nats.streams import Lane, Place, consumer_config, stream
 
 _CLOSE_S: Final = 3.0
 _PING_S: Final = 10
+_WATCH_S: Final = 0.5
 _UNANSWERED_MAX: Final = 4_000
 _HUNG_UP_MAX: Final = 4
 _NAME_IN_USE: Final = 10_058
@@ -107,6 +108,7 @@ async def _connect(place: Place, lost: Lost, credentials: dict[str, Any]) -> "Na
             **credentials,
         )
         await connection.check()
+        connection.watch(on_closed)
     except BaseException as error:
         # Before the close, which brings problems of its own.
         told = problems[-1] if problems else error
@@ -145,6 +147,7 @@ class NatsConnection:
         self._made: set[str] = set()
         self._lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._closing: asyncio.Task[None] | None = None
+        self._watcher: asyncio.Task[None] | None = None
 
     async def check(self) -> None:
         """JetStream is there, and its answers are listened to; raises ours and the client's errors."""
@@ -153,6 +156,16 @@ class NatsConnection:
         except (nats.js.errors.ServiceUnavailableError, nats.errors.NoRespondersError) as error:
             raise TransportUnavailable(transport=self._place.name, problem="JetStream is not enabled there, or not ready") from error
         await self._client.subscribe(f"{self._inbox}.*", cb=self._hear, pending_msgs_limit=0, pending_bytes_limit=0)
+
+    def watch(self, on_closed: Callable[[], Awaitable[None]]) -> None:
+        """``on_closed`` is called once the client is closed, whether it says so or not."""
+        self._watcher = asyncio.get_running_loop().create_task(self._watch(on_closed), name=f"watch on {self._place.name}")
+
+    async def _watch(self, on_closed: Callable[[], Awaitable[None]]) -> None:
+        # A client that loses its connection with something left to write fails to write that, and never comes to the call that it owes.
+        while not self._client.is_closed:  # noqa: ASYNC110 - and so there is no event to wait for.
+            await asyncio.sleep(_WATCH_S)
+        await on_closed()
 
     @property
     def bytes_max(self) -> int:
@@ -288,6 +301,8 @@ class NatsConnection:
         await asyncio.shield(self._closing)
 
     async def _close(self) -> None:
+        if self._watcher is not None:
+            self._watcher.cancel()
         try:
             async with asyncio.timeout(_CLOSE_S):
                 await self._client.close()
