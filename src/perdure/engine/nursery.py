@@ -3,7 +3,7 @@
 import gc
 
 YOUNG_MIN = 20_000
-"""A round of a thousand runs makes and drops some thousands of objects, so the net growth that sets the collector off is that of runs begun."""
+"""A round of a thousand runs makes and drops some thousands of objects; what then sets the collector off is the growth by runs begun."""
 
 
 class Nursery:
@@ -22,7 +22,7 @@ class Nursery:
             gc.set_threshold(YOUNG_MIN, *older)
 
     def close(self) -> None:
-        """The collector is as it was, unless somebody else has set it meanwhile. With several nodes in a process the first opened decides."""
+        """The collector is as it was, unless somebody else has set it meanwhile. Of several nodes in a process the first opened decides."""
         young, *older = gc.get_threshold()
         if self._young_before and young == YOUNG_MIN:
             gc.set_threshold(self._young_before, *older)

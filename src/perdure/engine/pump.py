@@ -28,8 +28,9 @@ from perdure.ports.clock import Clock
 from perdure.ports.definitions import Definitions
 from perdure.ports.store import Consequences, InboxItem
 
-TRANSITIONS_MAX = 128
-"""Transitions in one round: what has waited behind a burst gets its turn, and its commit, in between."""
+TRANSITIONS_MAX = 256
+"""Transitions in one round: what has waited behind a burst gets its turn, and its commit, in between. Fewer would be dearer: where the
+commit before is done in time, each round is a commit of its own."""
 
 
 class Pump:

@@ -89,7 +89,8 @@ async def latency(bench: Bench) -> list[Result]:
         commits = commits_of(engine) - before
         await meter.end()
     more = {"p99_ms": round(percentile(spans, 99) * 1e3, 3), "runs": runs, "commits_per_run": round(commits / runs, 2)}
-    return [bench.result("W2", percentile(spans, 50) * 1e3, "ms p50", rss_mb=round(memory_mb(), 1), **more, **gauge.use(runs), **meter.use(runs))]
+    more |= {"rss_mb": round(memory_mb(), 1), **gauge.use(runs), **meter.use(runs)}
+    return [bench.result("W2", percentile(spans, 50) * 1e3, "ms p50", **more)]
 
 
 async def fans(bench: Bench) -> list[Result]:

@@ -244,13 +244,6 @@ class RunContext:
         base = "" if self.identity.base == 1 else f"{self.identity.base}~"
         return RunId(f"{self.identity.id}:{base}{call}")
 
-    def close(self) -> None:
-        """The code is let go, and nothing of the run is left to the garbage collector: context and loop know each other."""
-        self.is_closing = True
-        self.is_replaying = True
-        self.loop.close()
-        del self.loop
-
     # What is refused.
 
     def refuse_when_closing(self) -> None:

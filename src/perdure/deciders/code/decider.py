@@ -207,7 +207,11 @@ class CodeDecider:
         return [place for task in self.context.loop.tasks if not task.done() and (place := _place(task))]
 
     def close(self) -> None:
-        self.context.close()
+        self.context.is_closing = True
+        self.context.is_replaying = True
+        self.context.loop.close()
+        # They know each other: nothing of the run shall be left to the garbage collector.
+        del self.context.loop
 
 
 def _place(task: BranchTask) -> BranchPlace | None:
