@@ -7,7 +7,7 @@ import pytest
 
 from perdure import Run, connect
 from perdure.client.poster import Poster
-from perdure.engine.admission import Admission
+from perdure.engine.callers.admission import Admission
 from perdure.model.errors import Internal, Overloaded, StoreUnavailable
 from perdure.model.ids import RunId
 from perdure.model.limits import Limits

@@ -8,7 +8,7 @@ import pytest
 
 import perdure
 from perdure import Engine, action, signal, workflow
-from perdure.engine.live import Phase
+from perdure.engine.runs.live import Phase
 from perdure.model.errors import CallClosed, InvalidValue, RunEnded, SignalConflict
 from perdure.model.ids import RunId
 from perdure.ports.store import Loaded

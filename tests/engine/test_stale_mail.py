@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Collection
 
 from perdure import Engine, Registry, signal, workflow
-from perdure.engine.live import Arrival
+from perdure.engine.runs.live import Arrival
 from perdure.model.stimulus import Begun
 from perdure.ports.store import InboxItem
 from perdure.stores.memory import MemoryStore

@@ -8,10 +8,10 @@ from zlib import crc32
 
 import pytest
 
-from perdure.engine.dispatcher import Dispatcher
-from perdure.engine.fetcher import Fetcher
-from perdure.engine.intake import Intake
-from perdure.engine.postroom import Postroom
+from perdure.engine.callers.fetcher import Fetcher
+from perdure.engine.calls.dispatcher import Dispatcher
+from perdure.engine.inbox.intake import Intake
+from perdure.engine.inbox.postroom import Postroom
 from perdure.engine.sharing.handover import Handover
 from perdure.model.errors import RunElsewhere
 from perdure.model.message import SendSignal
@@ -100,7 +100,7 @@ def deliver_outcomes_twice(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Dispatcher, "_on_outcome", twice)
     patch.setattr(Intake, "accepts", lambda self, run, arrival: True if arrival.told.took_us else accepts(self, run, arrival))
     patch.setattr(Intake, "_drop_twin", lambda self, run, twin, arrival: None)
-    patch.setattr("perdure.engine.intake._identity", id)
+    patch.setattr("perdure.engine.inbox.intake._identity", id)
 
 
 def forget_a_run_at_a_handover(patch: pytest.MonkeyPatch) -> None:

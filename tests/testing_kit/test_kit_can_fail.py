@@ -8,10 +8,10 @@ import pytest
 
 import perdure
 from perdure import Retry, action, workflow
-from perdure.engine.dispatcher import Dispatcher
-from perdure.engine.intake import Intake
-from perdure.engine.live import LiveRun
+from perdure.engine.calls.dispatcher import Dispatcher
+from perdure.engine.inbox.intake import Intake
 from perdure.engine.pump import Pump
+from perdure.engine.runs.live import LiveRun
 from perdure.engine.wakes import Wakes
 from perdure.testing import Report, crash_everywhere
 

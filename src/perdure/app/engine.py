@@ -31,7 +31,7 @@ from perdure.deciders.code.standalone import TASK, task_workflow
 from perdure.deciders.decider import Tools
 from perdure.engine.health import Health
 from perdure.engine.node import Node, Surroundings
-from perdure.engine.reopening import Asked
+from perdure.engine.runs.reopening import Asked
 from perdure.model.codec import Codec, Serializer
 from perdure.model.duration import Span, span_us
 from perdure.model.errors import EngineClosed, InvalidOption, Unsupported

@@ -6,7 +6,7 @@ from typing import Any, Literal, Protocol
 from msgspec import Struct
 
 from perdure.deciders.decider import BranchPlace
-from perdure.engine.reopening import Asked
+from perdure.engine.runs.reopening import Asked
 from perdure.model.command import Cancel, Complete, Fail
 from perdure.model.ids import CallName, RunId
 from perdure.model.payload import Content

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from perdure.client.gateway import Last, StartRequest
 from perdure.deciders.decider import BranchPlace
-from perdure.engine.desk import Desk
-from perdure.engine.reopening import Asked
-from perdure.engine.retrier import Retrier
-from perdure.engine.waits import Waits
+from perdure.engine.callers.desk import Desk
+from perdure.engine.callers.retrier import Retrier
+from perdure.engine.callers.waits import Waits
+from perdure.engine.runs.reopening import Asked
 from perdure.model.ids import CallName, RunId
 from perdure.model.payload import Content
 from perdure.model.run import RunRow, Status

@@ -6,7 +6,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 
-from perdure.engine.admission import Admission
+from perdure.engine.callers.admission import Admission
 from perdure.model.durability import strongest
 from perdure.model.errors import StoreUnavailable
 from perdure.model.ids import RunId

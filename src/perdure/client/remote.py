@@ -10,9 +10,9 @@ from perdure.client.gateway import Last, StartRequest
 from perdure.client.hearing import Hearing
 from perdure.client.poster import Poster
 from perdure.deciders.decider import BranchPlace
-from perdure.engine.admission import Admission
-from perdure.engine.ended import asked_of, knows_signal, recall
-from perdure.engine.reopening import Asked
+from perdure.engine.callers.admission import Admission
+from perdure.engine.runs.ended import asked_of, knows_signal, recall
+from perdure.engine.runs.reopening import Asked
 from perdure.engine.sharing.share import slice_of
 from perdure.model import fact as facts
 from perdure.model.duration import MICROSECONDS, span_text

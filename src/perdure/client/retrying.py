@@ -6,7 +6,7 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from perdure.client.gateway import Gateway
-from perdure.engine.reopening import Asked
+from perdure.engine.runs.reopening import Asked
 from perdure.model.errors import NotRetryable
 from perdure.model.ids import RunId
 from perdure.model.run import RunRow, Status

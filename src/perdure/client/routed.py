@@ -10,7 +10,7 @@ from perdure.client.gateway import Gateway, Last, StartRequest
 from perdure.client.local import LocalGateway
 from perdure.client.remote import RemoteGateway
 from perdure.deciders.decider import BranchPlace
-from perdure.engine.reopening import Asked
+from perdure.engine.runs.reopening import Asked
 from perdure.model.errors import RunElsewhere
 from perdure.model.ids import CallName, RunId
 from perdure.model.payload import Content

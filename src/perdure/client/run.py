@@ -7,7 +7,7 @@ from typing import Any, Generic, ParamSpec, TypeVar, overload
 from perdure import insight
 from perdure.client.gateway import Gateway
 from perdure.deciders.code.authoring import Action, Query, Signal, Update
-from perdure.engine.reopening import Asked
+from perdure.engine.runs.reopening import Asked
 from perdure.insight import AnyReason, BranchReason, Entry
 from perdure.model import fact as facts
 from perdure.model.codec import Serializer

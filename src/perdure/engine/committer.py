@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 
-from perdure.engine.writing import Piece
+from perdure.engine.runs.writing import Piece
 from perdure.model.errors import LeaseLost, StoreUnavailable
 from perdure.model.ids import RunId
 from perdure.model.run import RunRow

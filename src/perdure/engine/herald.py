@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from perdure.engine.roster import Roster
+from perdure.engine.runs.roster import Roster
 from perdure.model.ids import RunId
 from perdure.ports.store import Batch, Hint, InboxItem, Store
 

@@ -3,8 +3,8 @@
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from perdure.engine.live import Phase
 from perdure.engine.patience import patiently
+from perdure.engine.runs.live import Phase
 from perdure.model.errors import StoreUnavailable
 from perdure.model.run import Status
 from perdure.ports.store import Hint, RunQuery

@@ -2,7 +2,7 @@
 
 import logging
 
-from perdure.engine.live import LiveRun
+from perdure.engine.runs.live import LiveRun
 from perdure.model.command import Cancel, Complete, Fail
 from perdure.model.duration import span_text
 

@@ -8,30 +8,30 @@ from random import Random
 from msgspec import Struct
 
 from perdure.deciders.decider import Tools
-from perdure.engine.beats import Beats
+from perdure.engine.callers.desk import Desk
+from perdure.engine.callers.fetcher import Fetcher
+from perdure.engine.callers.retrier import Retrier
+from perdure.engine.callers.waits import Waits
+from perdure.engine.calls.beats import Beats
+from perdure.engine.calls.dispatcher import Dispatcher
 from perdure.engine.committer import Committer
-from perdure.engine.desk import Desk
-from perdure.engine.dispatcher import Dispatcher
-from perdure.engine.fetcher import Fetcher
 from perdure.engine.herald import Herald
-from perdure.engine.intake import Intake
-from perdure.engine.keeping import kept_outcome
-from perdure.engine.loader import Loader
+from perdure.engine.inbox.intake import Intake
+from perdure.engine.inbox.keeping import kept_outcome
+from perdure.engine.inbox.postroom import Postroom
 from perdure.engine.lookout import Lookout
 from perdure.engine.nursery import Nursery
 from perdure.engine.policing import Policing
-from perdure.engine.postroom import Postroom
 from perdure.engine.pruner import Pruner
 from perdure.engine.pump import Pump
-from perdure.engine.retrier import Retrier
-from perdure.engine.roster import Roster
 from perdure.engine.rounds import Rounds
+from perdure.engine.runs.loader import Loader
+from perdure.engine.runs.roster import Roster
+from perdure.engine.runs.starter import Starter
+from perdure.engine.runs.transition import Transitions
 from perdure.engine.sharing.handover import Handover
 from perdure.engine.sharing.share import Share
 from perdure.engine.sharing.tenure import Tenure
-from perdure.engine.starter import Starter
-from perdure.engine.transition import Transitions
-from perdure.engine.waits import Waits
 from perdure.engine.wakes import Wakes
 from perdure.model.call import Attempt, Outcome
 from perdure.model.retention import FOREVER, Retention

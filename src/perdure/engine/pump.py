@@ -6,17 +6,17 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from perdure.deciders.undisturbed import WithoutCollection, WithoutHooks
+from perdure.engine.calls.dispatcher import Dispatcher
 from perdure.engine.committer import Committer
-from perdure.engine.dispatcher import Dispatcher
-from perdure.engine.ended import asked_of
-from perdure.engine.ending import cancel_run
-from perdure.engine.live import Arrival, LiveRun, Phase, answer_update
-from perdure.engine.roster import Roster
-from perdure.engine.stalling import keep_arrivals
-from perdure.engine.starter import Starter
-from perdure.engine.transition import Transitions
+from perdure.engine.runs.ended import asked_of
+from perdure.engine.runs.ending import cancel_run
+from perdure.engine.runs.live import Arrival, LiveRun, Phase, answer_update
+from perdure.engine.runs.roster import Roster
+from perdure.engine.runs.stalling import keep_arrivals
+from perdure.engine.runs.starter import Starter
+from perdure.engine.runs.transition import Transitions
+from perdure.engine.runs.writing import Piece, change_row
 from perdure.engine.wakes import Wakes
-from perdure.engine.writing import Piece, change_row
 from perdure.model import command as commands
 from perdure.model.call import ActionSpec
 from perdure.model.errors import RunEnded

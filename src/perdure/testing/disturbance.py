@@ -8,9 +8,9 @@ from msgspec.structs import replace
 
 from perdure.app import Engine
 from perdure.deciders.code.definition import Registry
-from perdure.engine.live import LiveRun, Phase
-from perdure.engine.loader import Loader
 from perdure.engine.node import Node
+from perdure.engine.runs.live import LiveRun, Phase
+from perdure.engine.runs.loader import Loader
 from perdure.model.ids import RunId
 from perdure.model.limits import Limits
 from perdure.model.run import RunRow

@@ -16,8 +16,8 @@ from perdure.app import Engine
 from perdure.client.run import Run
 from perdure.deciders.code.authoring import HasRun, Workflow
 from perdure.deciders.decider import Tools
-from perdure.engine.live import LiveRun, Phase
-from perdure.engine.loader import Journal, Loader
+from perdure.engine.runs.live import LiveRun, Phase
+from perdure.engine.runs.loader import Journal, Loader
 from perdure.model.call import ActionSpec
 from perdure.model.codec import Codec, Serializer
 from perdure.model.errors import CorruptJournal, InvalidOption, RunNotFound

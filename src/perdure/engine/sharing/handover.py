@@ -4,7 +4,7 @@ import logging
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
-from perdure.engine.live import LiveRun, Phase
+from perdure.engine.runs.live import LiveRun, Phase
 from perdure.model.run import HELD
 from perdure.ports.clock import pause
 from perdure.ports.performer import Performance

@@ -9,8 +9,8 @@ from typing import Any
 from msgspec import Struct, field
 
 from perdure.deciders.decider import Tools
-from perdure.engine.live import LiveRun, Phase
-from perdure.engine.loader import Loader
+from perdure.engine.runs.live import LiveRun, Phase
+from perdure.engine.runs.loader import Loader
 from perdure.insight import why
 from perdure.model import fact as facts
 from perdure.model.fact import AnyFact, decode_facts

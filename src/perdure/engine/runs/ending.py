@@ -4,9 +4,9 @@ from msgspec import Raw, json
 
 from perdure.deciders.decider import Definition, RunIdentity, Tools
 from perdure.deciders.ledger import Ledger
-from perdure.engine.live import Arrival, LiveRun, Phase
-from perdure.engine.record import Told
-from perdure.engine.writing import Piece, append_row, change_row, post
+from perdure.engine.runs.live import Arrival, LiveRun, Phase
+from perdure.engine.runs.record import Told
+from perdure.engine.runs.writing import Piece, append_row, change_row, post
 from perdure.model import command as commands
 from perdure.model import fact as facts
 from perdure.model.failure import Failure

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from perdure.deciders.decider import Decider
 from perdure.deciders.ledger import Ledger
-from perdure.engine.record import PLAIN, Told
+from perdure.engine.runs.record import PLAIN, Told
 from perdure.model.call import ActionSpec
 from perdure.model.command import AnswerUpdate, RunAction
 from perdure.model.fact import AnyFact

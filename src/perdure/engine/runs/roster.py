@@ -4,7 +4,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Iterator
 
-from perdure.engine.live import LiveRun, Phase
+from perdure.engine.runs.live import LiveRun, Phase
 from perdure.engine.wakes import Wakes
 from perdure.model.ids import RunId
 from perdure.model.run import HELD

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from perdure.deciders.decider import Definition, Tools
-from perdure.engine.ending import identity_of
-from perdure.engine.live import Arrival, LiveRun, Phase
-from perdure.engine.record import Told, fact_of_stimulus
+from perdure.engine.runs.ending import identity_of
+from perdure.engine.runs.live import Arrival, LiveRun, Phase
+from perdure.engine.runs.record import Told, fact_of_stimulus
+from perdure.engine.runs.writing import Piece, post
 from perdure.engine.sharing.share import Share
-from perdure.engine.writing import Piece, post
 from perdure.model import command as commands
 from perdure.model.errors import DefinitionNotFound, RunConflict
 from perdure.model.failure import failure_of

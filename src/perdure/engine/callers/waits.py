@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from perdure.engine import news
-from perdure.engine.live import LiveRun, Phase
+from perdure.engine.runs.live import LiveRun, Phase
 from perdure.model.command import Cancel, Complete, Fail
 from perdure.model.errors import EngineClosed, RunElsewhere, RunNotFound
 from perdure.model.ids import RunId

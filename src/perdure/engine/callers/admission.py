@@ -6,8 +6,8 @@ What ends work is not refused: cancels and outcomes. Nor are messages from the i
 
 from datetime import timedelta
 
-from perdure.engine.ended import asked_of
-from perdure.engine.live import LiveRun
+from perdure.engine.runs.ended import asked_of
+from perdure.engine.runs.live import LiveRun
 from perdure.model.duration import span_text
 from perdure.model.errors import Overloaded
 from perdure.model.limits import Limits

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from msgspec.structs import replace
 
-from perdure.engine import mail
-from perdure.engine.ending import tell_parent
-from perdure.engine.live import Arrival, LiveRun, Phase
-from perdure.engine.loader import Journal
-from perdure.engine.recovery import adopt_actions
-from perdure.engine.reopening import RESTART, Asked, Reopening, reopening_of
-from perdure.engine.writing import Piece, change_row
+from perdure.engine.inbox import mail
+from perdure.engine.runs.ending import tell_parent
+from perdure.engine.runs.live import Arrival, LiveRun, Phase
+from perdure.engine.runs.loader import Journal
+from perdure.engine.runs.recovery import adopt_actions
+from perdure.engine.runs.reopening import RESTART, Asked, Reopening, reopening_of
+from perdure.engine.runs.writing import Piece, change_row
 from perdure.model import command as commands
 from perdure.model import fact as facts
 from perdure.model.call import ActionSpec

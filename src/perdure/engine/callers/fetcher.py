@@ -9,11 +9,11 @@ from collections import OrderedDict
 from collections.abc import Sequence, Set
 from typing import TYPE_CHECKING
 
-from perdure.engine.live import LiveRun, Phase
-from perdure.engine.loader import Journal
 from perdure.engine.patience import patiently
-from perdure.engine.recovery import recover
-from perdure.engine.stalling import stall_run
+from perdure.engine.runs.live import LiveRun, Phase
+from perdure.engine.runs.loader import Journal
+from perdure.engine.runs.recovery import recover
+from perdure.engine.runs.stalling import stall_run
 from perdure.model.errors import DefinitionNotFound, EngineClosed, RunElsewhere, RunNotFound
 from perdure.model.ids import CallName, RunId
 from perdure.model.run import HELD, RunRow, Status

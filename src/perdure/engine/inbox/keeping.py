@@ -1,6 +1,6 @@
 """Outcomes that become durable before their run takes them in: as messages in its inbox, where a node finds them after any crash (G4)."""
 
-from perdure.engine.writing import post
+from perdure.engine.runs.writing import post
 from perdure.model import fact as facts
 from perdure.model.call import Attempt, Outcome
 from perdure.model.fact import AnyFact

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from perdure.engine import mail
-from perdure.engine.live import Arrival, LiveRun, Phase
-from perdure.engine.loader import Journal, heartbeat_contents
+from perdure.engine.inbox import mail
+from perdure.engine.runs.live import Arrival, LiveRun, Phase
+from perdure.engine.runs.loader import Journal, heartbeat_contents
 from perdure.model import fact as facts
 from perdure.model.ids import CallName
 from perdure.model.message import RecordFact

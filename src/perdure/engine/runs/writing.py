@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from msgspec import UNSET, Struct
 
-from perdure.engine.live import Arrival, LiveRun
+from perdure.engine.runs.live import Arrival, LiveRun
 from perdure.model.command import Command
 from perdure.model.durability import strongest
 from perdure.model.fact import AnyFact, encode_facts

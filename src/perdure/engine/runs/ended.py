@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from perdure.engine import mail
-from perdure.engine.intake import differs, signal_digest
+from perdure.engine.inbox import mail
+from perdure.engine.inbox.intake import differs, signal_digest
 from perdure.model import fact as facts
 from perdure.model import message as messages
 from perdure.model.command import AnswerUpdate

@@ -4,9 +4,9 @@ import logging
 from collections.abc import Sequence
 from hashlib import sha256
 
-from perdure.engine.live import Arrival, LiveRun, Phase
-from perdure.engine.record import fact_of_stimulus
-from perdure.engine.writing import Piece, append_row, change_row, post
+from perdure.engine.runs.live import Arrival, LiveRun, Phase
+from perdure.engine.runs.record import fact_of_stimulus
+from perdure.engine.runs.writing import Piece, append_row, change_row, post
 from perdure.model import fact as facts
 from perdure.model.errors import PerdureError, Unavailable
 from perdure.model.fact import AnyFact, encode_facts

@@ -5,7 +5,7 @@ from collections.abc import Hashable, Sequence
 from hashlib import sha256
 from typing import Any, assert_never
 
-from perdure.engine.live import Arrival, LiveRun, answer_update
+from perdure.engine.runs.live import Arrival, LiveRun, answer_update
 from perdure.model import errors
 from perdure.model.failure import exception_of
 from perdure.model.limits import Limits

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from perdure.deciders.decider import BranchPlace, Definition
 from perdure.deciders.ledger import OpenCall
 from perdure.engine import news
-from perdure.engine.admission import Admission
-from perdure.engine.dispatcher import retried_outcome
-from perdure.engine.ended import asked_of, recall
-from perdure.engine.live import Arrival, LiveRun, Phase
-from perdure.engine.record import Told
+from perdure.engine.callers.admission import Admission
+from perdure.engine.calls.dispatcher import retried_outcome
+from perdure.engine.runs.ended import asked_of, recall
+from perdure.engine.runs.live import Arrival, LiveRun, Phase
+from perdure.engine.runs.record import Told
 from perdure.model.call import ActionSpec
 from perdure.model.errors import (
     CallClosed,

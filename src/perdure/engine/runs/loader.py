@@ -7,10 +7,10 @@ import msgspec
 
 from perdure.deciders.decider import Definition, RecordedRow, Tools
 from perdure.deciders.ledger import Ledger
-from perdure.engine.dispatcher import arguments_of
-from perdure.engine.ending import identity_of
-from perdure.engine.live import LiveRun
-from perdure.engine.record import ENGINE_FACTS, arguments_blobs, blobs_of, stimulus_of_fact
+from perdure.engine.calls.dispatcher import arguments_of
+from perdure.engine.runs.ending import identity_of
+from perdure.engine.runs.live import LiveRun
+from perdure.engine.runs.record import ENGINE_FACTS, arguments_blobs, blobs_of, stimulus_of_fact
 from perdure.model import command as commands
 from perdure.model.errors import CorruptJournal
 from perdure.model.fact import AnyFact, decode_facts, supersedes

@@ -6,9 +6,9 @@ from typing import NoReturn
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from perdure.engine.live import Arrival
-from perdure.engine.loader import Journal
-from perdure.engine.record import ENGINE_FACTS, ContentOf, Told, blobs_of, placed_again, stimulus_of_fact
+from perdure.engine.runs.live import Arrival
+from perdure.engine.runs.loader import Journal
+from perdure.engine.runs.record import ENGINE_FACTS, ContentOf, Told, blobs_of, placed_again, stimulus_of_fact
 from perdure.model import fact as facts
 from perdure.model.errors import CorruptJournal, NotRetryable
 from perdure.model.fact import AnyFact, decode_facts, supersedes

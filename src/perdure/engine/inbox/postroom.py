@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from perdure.engine import mail
-from perdure.engine.ended import recall
-from perdure.engine.live import Arrival, LiveRun, Phase
-from perdure.engine.mail import Letter
+from perdure.engine.inbox import mail
+from perdure.engine.inbox.mail import Letter
 from perdure.engine.patience import patiently
-from perdure.engine.writing import Piece
+from perdure.engine.runs.ended import recall
+from perdure.engine.runs.live import Arrival, LiveRun, Phase
+from perdure.engine.runs.writing import Piece
 from perdure.model import message as messages
 from perdure.model.call import Attempt
 from perdure.model.errors import EngineClosed, PerdureError, RunElsewhere, RunEnded

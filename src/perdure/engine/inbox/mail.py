@@ -7,9 +7,9 @@ from typing import Any, assert_never
 import msgspec
 from msgspec import Struct
 
-from perdure.engine.live import Arrival
-from perdure.engine.record import Told, blobs_of, placed_again, stimulus_of_fact
-from perdure.engine.reopening import Asked
+from perdure.engine.runs.live import Arrival
+from perdure.engine.runs.record import Told, blobs_of, placed_again, stimulus_of_fact
+from perdure.engine.runs.reopening import Asked
 from perdure.model import message as messages
 from perdure.model.call import Outcome
 from perdure.model.errors import PerdureError

@@ -9,8 +9,8 @@ from typing import Any
 from msgspec import Raw, json
 
 from perdure.deciders.ledger import OpenCall
-from perdure.engine.live import Arrival, LiveRun, Phase
-from perdure.engine.record import Told
+from perdure.engine.runs.live import Arrival, LiveRun, Phase
+from perdure.engine.runs.record import Told
 from perdure.model import fact as facts
 from perdure.model.call import Attempt, OnLost, Outcome
 from perdure.model.command import RunAction

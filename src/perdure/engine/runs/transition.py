@@ -4,12 +4,12 @@ import logging
 from collections.abc import Sequence
 
 from perdure.deciders.decider import Tools
-from perdure.engine.ending import continue_run, end_run
-from perdure.engine.intake import Intake
-from perdure.engine.live import Arrival, LiveRun
-from perdure.engine.record import fact_of_command, fact_of_stimulus
-from perdure.engine.stalling import stall_run
-from perdure.engine.writing import Piece, append_row, change_row, post
+from perdure.engine.inbox.intake import Intake
+from perdure.engine.runs.ending import continue_run, end_run
+from perdure.engine.runs.live import Arrival, LiveRun
+from perdure.engine.runs.record import fact_of_command, fact_of_stimulus
+from perdure.engine.runs.stalling import stall_run
+from perdure.engine.runs.writing import Piece, append_row, change_row, post
 from perdure.model import command as commands
 from perdure.model import fact as facts
 from perdure.model.command import Command

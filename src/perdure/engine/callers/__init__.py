@@ -1,0 +1,1 @@
+"""What clients in this process ask of the node."""

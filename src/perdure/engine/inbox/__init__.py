@@ -1,0 +1,1 @@
+"""What others say to the runs here, from the store to their next transition."""
