@@ -13,7 +13,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSe
 from perdure.model.codec import Serializer
 from perdure.model.errors import InvalidArguments, InvalidDescriptors, InvalidOption, NoReflection, ServiceUnavailable
 from perdure.ports.system import SystemClock
-from perdure.transports.grpc import Description, GrpcOptions, GrpcServices, Kind, address_of, describe_file
+from perdure.transports.grpc import Description, GrpcOptions, GrpcServices, Kind, address_of, describe_file, reflection
 from perdure.transports.grpc.descriptors import descriptors_in
 from perdure.transports.grpc.json_mapping import to_message, to_value
 from tests.transports.grpc_server import USERS_FILES, Library, LoneFiles, Users, compiled, serving
@@ -91,6 +91,26 @@ async def test_a_service_without_reflection_is_refused_with_the_way_that_is_left
     library = Library(users)
     async with serving(library.handlers("users.v1.Users", Users(library).methods)) as port:
         with pytest.raises(NoReflection, match=rf"localhost:{port} has no server reflection.*--descriptor-set"):
+            await described(port)
+
+
+@pytest.mark.parametrize(("overtaken", "told"), [(2, "has no server reflection"), (9, "did not answer: INTERNAL")])
+async def test_a_question_that_the_end_of_its_stream_overtook_is_asked_once_more(
+    users: Path, monkeypatch: pytest.MonkeyPatch, overtaken: int, told: str
+) -> None:
+    whole, left = reflection._Dialogue.whole, overtaken
+
+    async def overtake(dialogue: reflection._Dialogue) -> Any:
+        nonlocal left
+        if left:
+            left -= 1
+            raise grpc.aio.AioRpcError(grpc.StatusCode.INTERNAL, grpc.aio.Metadata(), grpc.aio.Metadata(), "Internal error from Core")
+        return await whole(dialogue)
+
+    monkeypatch.setattr(reflection._Dialogue, "whole", overtake)
+    library = Library(users)
+    async with serving(library.handlers("users.v1.Users", Users(library).methods)) as port:
+        with pytest.raises((NoReflection, ServiceUnavailable), match=told):
             await described(port)
 
 

@@ -3,7 +3,8 @@
 Source: https://github.com/grpc/grpc/blob/master/doc/server-reflection.md
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, Final
 
 import grpc
@@ -17,6 +18,9 @@ from perdure.transports.grpc.descriptors import Descriptors, is_reflection
 Metadata = Sequence[tuple[str, str]]
 
 _VERSIONS: Final = ("v1", "v1alpha")
+_ASKED_MAX: Final = 3
+_OVERTAKEN: Final = "Internal error from Core"
+"""So the client calls a question that the end of its stream has overtaken, and may forget how the stream ended: it is asked once more."""
 _REFUSED: Final = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
 
 
@@ -31,15 +35,26 @@ async def reflect(channel: grpc.aio.Channel, address: str, *, metadata: Metadata
             request_serializer=messages.ServerReflectionRequest.SerializeToString,
             response_deserializer=messages.ServerReflectionResponse.FromString,
         )
-        stream = method(metadata=tuple(metadata), timeout=timeout)
         try:
-            return await _Dialogue(stream, address).whole()
+            return await _converse(partial(method, metadata=tuple(metadata), timeout=timeout), address)
         except grpc.aio.AioRpcError as error:
             if error.code() is not grpc.StatusCode.UNIMPLEMENTED:
                 raise _refusal(error, address) from error
+    raise NoReflection(address=address)
+
+
+async def _converse(begin: Callable[[], Any], address: str) -> tuple[Descriptors, list[str]]:
+    left = _ASKED_MAX
+    while True:
+        left -= 1
+        stream = begin()
+        try:
+            return await _Dialogue(stream, address).whole()
+        except grpc.aio.AioRpcError as error:
+            if error.details() != _OVERTAKEN or not left:
+                raise
         finally:
             stream.cancel()
-    raise NoReflection(address=address)
 
 
 class _Dialogue:
