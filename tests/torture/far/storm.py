@@ -26,7 +26,7 @@ _LOOK_S = 0.02
 class FarForecast(Struct, frozen=True):
     """Everything that a storm over workers is made of. ``kinds``: the faults to choose from, all of the way if none is named.
 
-    ``fault``: planted in all members, to see it found.
+    ``fault``: planted in all members, to see it found. ``spans_s``: of which an errand's longest call takes one.
     """
 
     way: Name
@@ -35,6 +35,7 @@ class FarForecast(Struct, frozen=True):
     kinds: tuple[Kind, ...] = ()
     fault: str = ""
     tellers: int = 12
+    spans_s: tuple[float, ...] = SPANS_S
     calm_s: float = 60.0
 
     def script(self) -> list[Fault]:
@@ -90,7 +91,7 @@ class Storm:
         for member in self._place.members:
             member.begin()
         await self._until(lambda: all(member.is_up for member in self._place.members), READY_S)
-        wishes = Wishes(self._place.store, self._forecast.seed, str(self._place.told), self._forecast.tellers, SPANS_S)
+        wishes = Wishes(self._place.store, self._forecast.seed, str(self._place.told), self._forecast.tellers, self._forecast.spans_s)
         self._place.begin_client(wishes)
         if not await self._until(lambda: len(read_effects(self._place.effects)) >= 2 * self._forecast.tellers, READY_S):
             raise AssertionError("the storm could not begin")

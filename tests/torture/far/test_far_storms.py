@@ -43,7 +43,9 @@ def test_no_fault_of_workers_nodes_or_brokers_loses_or_doubles_an_outcome(
 
 
 def test_a_storm_finds_that_what_a_broker_lost_is_not_sent_again(tmp_path: Path) -> None:
-    # More calls than slots: some lie in the queue whenever it is wiped.
-    forecast = FarForecast(way="nats", seed=1, seconds=4.0, kinds=("wipe broker",), fault="no resend", tellers=60, calm_s=5.0)
+    # Many more calls than slots, and too long for workers to read ahead: some lie in the queue whenever it is wiped.
+    forecast = FarForecast(
+        way="nats", seed=1, seconds=4.0, kinds=("wipe broker",), fault="no resend", tellers=60, spans_s=(2.0,), calm_s=5.0
+    )
     complaints = asyncio.run(storm_over(forecast, tmp_path, None)).complaints
     assert any("it should have completed and is running" in complaint for complaint in complaints), complaints
