@@ -327,14 +327,23 @@ async def test_a_loss_that_the_client_does_not_tell_of_is_noticed(nats_url: str,
         hand = Hand()
         await transport.handle(A, hand, slots=1)
 
-        async def fail(client: Client, status: int, do_cbs: bool = True) -> None:
-            client._status = Client.CLOSED
-            raise ConnectionResetError
+        before = transport._link._connection
+        assert before is not None
+        dead, close = before._client, Client._close
 
-        with monkeypatch.context() as patch:
-            patch.setattr(Client, "_close", fail)
-            proxy.cut()
-            await PATIENCE.until(lambda: transport._link._connection is None, "the loss")
+        async def fail_first(client: Client, status: int, do_cbs: bool = True) -> None:
+            if client is dead and not client.is_closed:
+                client._status = Client.CLOSED
+                monkeypatch.setattr(Client, "_close", close)
+                raise ConnectionResetError
+            await close(client, status, do_cbs)
+
+        monkeypatch.setattr(Client, "_close", fail_first)
+        proxy.cut()
+        # None, or a new one already.
+        await PATIENCE.until(lambda: transport._link._connection is not before, "the loss")
+        assert dead._subs == {}
+        assert dead._transport._io_writer.is_closing()
         await PATIENCE.sends(transport, A, [packet("p")])
         await PATIENCE.gets(hand, 1)
 

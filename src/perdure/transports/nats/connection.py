@@ -165,7 +165,16 @@ class NatsConnection:
         # A client that loses its connection with something left to write fails to write that, and never comes to the call that it owes.
         while not self._client.is_closed:  # noqa: ASYNC110 - and so there is no event to wait for.
             await asyncio.sleep(_WATCH_S)
+        await self._finish()
         await on_closed()
+
+    async def _finish(self) -> None:
+        """A close that failed half-way, and left the client's subscriptions and its socket open, is gone through once more."""
+        if self._client._subs:
+            self._client._pending, self._client._pending_data_size = [], 0
+            self._client._status = Client.DISCONNECTED
+            with contextlib.suppress(*CLIENT_ERRORS):
+                await self._client._close(Client.CLOSED, do_cbs=False)
 
     @property
     def bytes_max(self) -> int:
