@@ -13,7 +13,7 @@ from perdure import workflow
 from perdure.deciders.code import guard
 from perdure.deciders.code.loop import WorkflowLoop
 from perdure.deciders.undisturbed import WithoutHooks
-from perdure.engine.nursery import YOUNG_MIN
+from perdure.ports.nursery import YOUNG_MIN
 from perdure.testing.env import Environment
 
 collected: list[float] = []

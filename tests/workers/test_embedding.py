@@ -1,5 +1,6 @@
 """A worker inside a program, beside an engine on the same store."""
 
+import gc
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 import perdure
 from perdure import Engine, Registry, Retry, Worker, action, errors, workflow
 from perdure.ports.facilities import records_of
+from perdure.ports.nursery import YOUNG_MIN
 
 registry = Registry()
 tries: list[tuple[str, int, object]] = []
@@ -77,3 +79,16 @@ async def test_a_worker_that_cannot_connect_says_so_and_leaves_nothing_open() ->
 def test_a_url_of_no_transport_is_refused(url: str) -> None:
     with pytest.raises(errors.InvalidOption, match="connect"):
         Worker(url, [flaky])
+
+
+async def test_the_collectors_young_generation_has_room_while_a_worker_is_open(tmp_path: Path) -> None:
+    url, before = f"sqlite:///{tmp_path}/app.db", gc.get_threshold()
+    gc.set_threshold(700, 10, 10)
+    try:
+        async with Engine(url, registry=registry):
+            pass
+        async with Worker(url, [flaky]):
+            assert gc.get_threshold()[0] == YOUNG_MIN
+        assert gc.get_threshold() == (700, 10, 10)
+    finally:
+        gc.set_threshold(*before)

@@ -20,7 +20,6 @@ from perdure.engine.inbox.intake import Intake
 from perdure.engine.inbox.keeping import kept_outcome
 from perdure.engine.inbox.postroom import Postroom
 from perdure.engine.lookout import Lookout
-from perdure.engine.nursery import Nursery
 from perdure.engine.policing import Policing
 from perdure.engine.pruner import Pruner
 from perdure.engine.pump import Pump
@@ -37,6 +36,7 @@ from perdure.model.call import Attempt, Outcome
 from perdure.model.retention import FOREVER, Retention
 from perdure.ports.clock import Clock, Entropy, pause
 from perdure.ports.definitions import Definitions
+from perdure.ports.nursery import Nursery
 from perdure.ports.performer import Performer
 from perdure.ports.store import Batch, Hint, InboxItem, Store
 

@@ -12,6 +12,7 @@ from perdure.model.call import ActionSpec
 from perdure.model.duration import MICROSECONDS, span_text
 from perdure.model.errors import DefinitionConflict, InvalidOption
 from perdure.ports.clock import Clock, Entropy, pause
+from perdure.ports.nursery import Nursery
 from perdure.ports.performer import Performer
 from perdure.ports.reporter import Reporter
 from perdure.ports.transport import Handler, Transport, calls_address, worker_address
@@ -95,6 +96,7 @@ class WorkerService:
             self._whole_beat, self._watchdog, BeatOptions(interval_us=options.interval_us, blocked_max_us=options.blocked_max_us)
         )
         self._beat_thread = None if around.connect is None else BeatThread(self._beating, around.connect)
+        self._nursery = Nursery()
         self._tasks: list[asyncio.Task[None]] = []
         self._beat_task: asyncio.Task[None] | None = None
         self._started_ms = 0
@@ -129,6 +131,7 @@ class WorkerService:
 
     async def _open(self) -> None:
         await self._around.transport.open()
+        self._nursery.open()
         self._started_ms = self._around.clock.now_us() // 1_000
         self._watchdog.start()
         self._begin(self._reporting.run())
@@ -195,6 +198,7 @@ class WorkerService:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._intake.close()
         self._watchdog.stop()
+        self._nursery.close()
         await self._calls.close()
         await self._words.close()
         await self._around.transport.close()
