@@ -18,11 +18,11 @@ from urllib.parse import urlsplit
 
 import aiormq
 import nats
-import pytest
 
 from perdure.ports.transport import Transport
 from perdure.testing.conformance.transport import TransportConformance, TransportHarness
 from tests.conformance.proxy import Proxy
+from tests.missing import missing
 
 _PROXIES = 6
 _DEAF_S = 10.0
@@ -120,10 +120,10 @@ def free_port() -> int:
 
 @asynccontextmanager
 async def own_nats(folder: Path, *arguments: str) -> AsyncIterator[OwnServer]:
-    """A running NATS server; the test is skipped where the program is not installed."""
+    """A running NATS server; `missing` where the program is not installed."""
     program = shutil.which("nats-server")
     if program is None:
-        pytest.skip("nats-server is not installed")
+        missing("nats-server is not installed")
     port = free_port()
     async with _running(OwnServer([program, "-a", "127.0.0.1", "-p", str(port), "-sd", str(folder), *arguments], port, {})) as server:
         yield server
@@ -131,11 +131,11 @@ async def own_nats(folder: Path, *arguments: str) -> AsyncIterator[OwnServer]:
 
 @asynccontextmanager
 async def own_rabbitmq(folder: Path, *, settings: str) -> AsyncIterator[OwnServer]:
-    """A running RabbitMQ; the test is skipped where the program is not installed."""
+    """A running RabbitMQ; `missing` where the program is not installed."""
     # The program on the PATH changes to an account of its own, which may not write here.
     program = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
     if not program.exists():
-        pytest.skip("rabbitmq-server is not installed")
+        missing("rabbitmq-server is not installed")
     port = free_port()
     (folder / "rabbitmq.conf").write_text(f"listeners.tcp.1 = 127.0.0.1:{port}\n{settings}")
     (folder / "enabled_plugins").write_text("[].")

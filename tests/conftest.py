@@ -3,7 +3,6 @@
 import asyncio
 import compileall
 import inspect
-import os
 import signal
 import sqlite3
 import sys
@@ -18,6 +17,7 @@ import pytest
 import perdure
 from perdure.ports.store import Store
 from tests import brokers, postgres, stores
+from tests.missing import missing
 
 # The suites that ship with the package are asserted in like any test.
 pytest.register_assert_rewrite("perdure.testing.conformance")
@@ -95,7 +95,7 @@ def postgres_server() -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="perdure-postgres-") as folder, postgres.cluster(Path(folder)) as server:
         if server is None:
             why = "no PostgreSQL: set PERDURE_TEST_POSTGRES, start one on localhost, or install a server"
-            pytest.fail(why) if os.environ.get("CI") else pytest.skip(why)
+            missing(why)
         yield server.url
 
 
@@ -140,7 +140,7 @@ def any_store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
 def _there(server: str, product: str) -> str:
     if not brokers.answers(server):
         why = f"no {product}: name one in the environment, or start one on localhost"
-        pytest.fail(why) if os.environ.get("CI") else pytest.skip(why)
+        missing(why)
     return server
 
 

@@ -19,6 +19,7 @@ from perdure.stores.postgres import PostgresStore
 from perdure.stores.postgres import packing as packing_module
 from perdure.testing.conformance.harness import LEASE_US, change, journal, message, put, start, step, take
 from tests.conformance.proxy import proxied
+from tests.missing import missing
 from tests.postgres import Cluster, cluster, execute, standby
 
 A = RunId("a")
@@ -40,7 +41,7 @@ def own_server() -> Iterator[Cluster]:
     """A server that a test may stop and break."""
     with tempfile.TemporaryDirectory(prefix="perdure-postgres-") as folder, cluster(Path(folder)) as server:
         if server is None:
-            pytest.skip("the programs of a PostgreSQL server are not installed")
+            missing("the programs of a PostgreSQL server are not installed")
         yield server
 
 
@@ -348,7 +349,7 @@ async def test_a_fail_over_is_followed_and_the_node_begins_anew_on_the_standby()
         cluster(Path(one), "synchronous_standby_names=follower") as primary,
     ):
         if primary is None:
-            pytest.skip("the programs of a PostgreSQL server are not installed")
+            missing("the programs of a PostgreSQL server are not installed")
         with standby(Path(two), primary) as follower:
             await _until_synchronous(primary)
             url = f"postgresql://postgres@127.0.0.1:{follower.port},127.0.0.1:{primary.port}/postgres"

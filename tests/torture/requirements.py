@@ -1,10 +1,8 @@
 """What the tests here need of the machine. At home they skip loudly without it; in CI they fail."""
 
-import os
 import shutil
 
-import pytest
-
+from tests.missing import missing
 from tests.torture.binaries import NoServer, find_binaries, find_owner
 
 
@@ -14,16 +12,10 @@ def skip_without_server() -> None:
         find_binaries()
         find_owner()
     except NoServer as error:
-        _miss(str(error))
+        missing(str(error))
 
 
 def skip_without_compiler() -> None:
     """A clock can be moved."""
     if not any(map(shutil.which, ("cc", "gcc", "clang"))):
-        _miss("no C compiler, so no clock can be moved")
-
-
-def _miss(what: str) -> None:
-    if os.environ.get("CI"):
-        pytest.fail(what)
-    pytest.skip(what)
+        missing("no C compiler, so no clock can be moved")

@@ -30,7 +30,7 @@ def torture_workers(arguments: Namespace) -> int:
                     FarForecast(way=way, seed=seed, seconds=seconds, kinds=tuple(arguments.kinds), fault=arguments.fault), database
                 ):
                     return 1
-            except (NoServer, pytest.skip.Exception) as error:
+            except (NoServer, pytest.skip.Exception, pytest.fail.Exception) as error:
                 print(f"NOTHING WAS TORTURED: {error}", file=sys.stderr)
                 return 1
             left_s -= seconds

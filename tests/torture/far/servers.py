@@ -64,7 +64,7 @@ class Database:
 
 @asynccontextmanager
 async def own_broker(product: Literal["amqp", "nats"], folder: Path) -> AsyncIterator[Server]:
-    """A running broker; the test is skipped where the program is not installed."""
+    """A running broker; `missing` where the program is not installed."""
     place = folder / product
     place.mkdir()
     is_nats = product == "nats"
