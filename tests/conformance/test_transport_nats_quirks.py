@@ -11,7 +11,9 @@ from pathlib import Path
 import nats
 import pytest
 from nats.aio.client import Client
-from nats.js.api import DiscardPolicy, StreamInfo
+from nats.js import JetStreamContext
+from nats.js.api import DiscardPolicy, StreamConfig, StreamInfo
+from nats.js.errors import ServerError
 
 from perdure.model.errors import InvalidOption, NoHandlers, PacketTooLarge, TransportUnavailable
 from perdure.ports.transport import DEAD, DELIVERIES_MAX, REASON_HEADER, Packet, worker_address
@@ -346,6 +348,29 @@ async def test_a_loss_that_the_client_does_not_tell_of_is_noticed(nats_url: str,
         assert dead._transport._io_writer.is_closing()
         await PATIENCE.sends(transport, A, [packet("p")])
         await PATIENCE.gets(hand, 1)
+
+
+@pytest.mark.parametrize("failures", [2, 3])
+async def test_a_stream_whose_folder_went_while_it_was_made_is_made_once_more(
+    nats_url: str, monkeypatch: pytest.MonkeyPatch, failures: int
+) -> None:
+    make, left = JetStreamContext.add_stream, failures
+
+    async def fail_first(stream: JetStreamContext, config: StreamConfig) -> StreamInfo:
+        nonlocal left
+        if left:
+            left -= 1
+            raise ServerError(code=500, err_code=10_049, description="error creating store for stream")
+        return await make(stream, config)
+
+    async with opened(nats_url) as transport:
+        monkeypatch.setattr(JetStreamContext, "add_stream", fail_first)
+        if failures == 2:
+            await known(transport, A)
+        else:
+            with pytest.raises(TransportUnavailable, match="error creating store"):
+                await known(transport, A)
+    assert left == 0
 
 
 async def is_away(transport: NatsTransport) -> bool:

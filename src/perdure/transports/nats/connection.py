@@ -27,6 +27,7 @@ _WATCH_S: Final = 0.5
 _UNANSWERED_MAX: Final = 4_000
 _HUNG_UP_MAX: Final = 4
 _NAME_IN_USE: Final = 10_058
+_STORE_NOT_MADE: Final = 10_049
 _REFUSALS: Final = ("authorization", "authentication", "credential", "permissions violation")
 
 T = TypeVar("T")
@@ -245,13 +246,21 @@ class NatsConnection:
     async def make(self, lane: Lane, *, is_gone: bool = False) -> None:
         """Stream and consumer are there; a stream that is there already is left as it is. ``is_gone``: it may have been deleted."""
         if is_gone or lane.stream not in self._made:
+            await self._make_stream(lane)
+            self._made.add(lane.stream)
+        await self._ask(self._stream.add_consumer(lane.stream, consumer_config(self._place, lane)))
+
+    async def _make_stream(self, lane: Lane) -> None:
+        for is_last in (False, False, True):
             try:
                 await self._ask(self._stream.add_stream(stream_config(self._place, lane)))
             except nats.js.errors.APIError as error:
+                # A server that deletes the last of its streams takes their folder away under the one that it makes meanwhile.
+                if error.err_code == _STORE_NOT_MADE and not is_last:
+                    continue
                 if error.err_code != _NAME_IN_USE:
                     raise
-            self._made.add(lane.stream)
-        await self._ask(self._stream.add_consumer(lane.stream, consumer_config(self._place, lane)))
+            return
 
     async def subscribe(self, take: Callable[[Msg], Awaitable[None]]) -> Subscription:
         """Give a subscription to a new inbox."""
