@@ -20,7 +20,7 @@ demo: ## Kill an image pipeline half-way and watch it finish (IMAGES=dir for you
 test: ## Run all tests (ARGS="-k name" for some)
 	@scripts/setup dev
 	@scripts/postgres
-	@.venv/bin/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@.venv/bin/python -m pytest -q -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 torture: ## Kill nodes and crash PostgreSQL under a bank, then audit it (SECONDS=90 SEED=number ARGS="--workers amqp")
 	@scripts/setup dev
