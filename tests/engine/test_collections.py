@@ -13,7 +13,7 @@ from perdure import workflow
 from perdure.deciders.code import guard
 from perdure.deciders.code.loop import WorkflowLoop
 from perdure.deciders.undisturbed import WithoutHooks
-from perdure.ports.nursery import YOUNG_MIN
+from perdure.ports.nursery import OLDER_MAX, YOUNG_MIN
 from perdure.testing.env import Environment
 
 collected: list[float] = []
@@ -62,7 +62,7 @@ def thresholds() -> Iterator[None]:
 async def test_the_collectors_young_generation_has_room_for_a_nodes_rounds_while_it_is_open() -> None:
     gc.set_threshold(700, 10, 10)
     async with Environment():
-        assert gc.get_threshold()[0] == YOUNG_MIN
+        assert gc.get_threshold() == (YOUNG_MIN, OLDER_MAX, OLDER_MAX)
     assert gc.get_threshold() == (700, 10, 10)
 
 
